@@ -1,0 +1,3 @@
+"""opsloop: operational monitoring and automation that closes the loop."""
+
+__version__ = "0.1.0"

@@ -1,0 +1,1 @@
+"""The catalog: models, loading with places, checks."""

@@ -1,0 +1,136 @@
+"""Remediation policies: when -> steps -> limits -> verify, and which policy meets which alert."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+
+from opsloop.catalog.units import Duration, Share
+
+Mode = Literal["off", "dry-run", "approve", "auto"]
+PolicyName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9-]{0,47}$")]
+_Label = Annotated[str, StringConstraints(pattern=r"^[a-zA-Z_][a-zA-Z0-9_]*$")]
+
+
+class PolicyModel(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class When(PolicyModel):
+    """Which alerts: every given field must meet; within a field one is enough."""
+
+    alert: Annotated[list[str], Field(min_length=1)]
+    service: list[str] = []  # empty: any service
+    team: list[str] = []
+
+
+class Restart(PolicyModel):
+    """Restart what is broken: the alert's instance, or the service's instances one by one."""
+
+    scope: Literal["instance", "service"] = "instance"
+    stop_wait: Duration = Duration(0)  # SIGTERM, this long, then SIGKILL; 0: SIGKILL at once
+
+
+class ScaleOut(PolicyModel):
+    by: Annotated[int, Field(ge=1, le=16)] = 1
+
+
+class ScaleIn(PolicyModel):
+    by: Annotated[int, Field(ge=1, le=16)] = 1
+
+
+STEP_KINDS = ("restart", "scale_out", "scale_in")
+
+
+class Step(PolicyModel):
+    """One rung of the ladder: exactly one kind of action."""
+
+    restart: Restart | None = None
+    scale_out: ScaleOut | None = None
+    scale_in: ScaleIn | None = None
+    timeout: Duration = Duration(60_000)  # of each action of the step
+    idempotent: bool | None = None  # unset: the kind's own (restart yes, scale by store yes)
+
+    @property
+    def kind(self) -> str:
+        return next(k for k in STEP_KINDS if getattr(self, k) is not None)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _bare_kind(cls, value: object) -> object:
+        """`restart:` with nothing behind it means its defaults; `- restart` too."""
+        if isinstance(value, str):
+            return {value: {}}
+        if isinstance(value, Mapping):
+            kinds = [k for k in STEP_KINDS if k in value]
+            if len(kinds) == 1 and value[kinds[0]] is None:
+                return {**value, kinds[0]: {}}
+        return value
+
+    @model_validator(mode="after")
+    def _one_kind(self) -> Step:
+        kinds = [k for k in STEP_KINDS if getattr(self, k) is not None]
+        if len(kinds) != 1:
+            raise ValueError(
+                "a step has exactly one of restart, scale_out, scale_in"
+                + (f", not {' and '.join(kinds)}" if kinds else "")
+            )
+        return self
+
+
+class Limits(PolicyModel):
+    """How much the policy may do: none of these can be switched off."""
+
+    cooldown: Duration = Duration(0)  # between runs on one target
+    max_runs: Annotated[int, Field(ge=1, le=1000)] = 6  # per policy and service in `window`
+    window: Duration = Duration(3_600_000)
+    max_share: Share = Share(0.5)  # of a service's instances acted on at once; at least one
+
+
+class Verify(PolicyModel):
+    """What counts as healed: condition gone and SLI good on fresh data for `hold`."""
+
+    hold: Duration = Duration(10_000)
+    timeout: Duration = Duration(120_000)
+
+
+class Policy(PolicyModel):
+    """When these alerts fire, climb these steps until one is verified, within these limits."""
+
+    when: When
+    mode: Mode | None = None  # unset: remediation.mode
+    steps: Annotated[list[Step], Field(min_length=1, max_length=10)]
+    limits: Limits = Limits()
+    verify: Verify = Verify()
+    scale_in_after: Duration | None = None  # after scale_out: back in when quiet for this long
+
+
+class Remediation(PolicyModel):
+    """The loop's policies, met in the order of the catalog."""
+
+    mode: Mode = "dry-run"
+    policies: dict[PolicyName, Policy] = {}
+
+    def mode_of(self, name: str) -> Mode:
+        return self.policies[name].mode or self.mode
+
+    def meeting(self, alert: str, service: str | None, team: str | None) -> str | None:
+        """The name of the first policy that meets an alert of this service, or None.
+
+        A policy with mode off meets nothing. An alert without a service is met by none:
+        the loop has nothing to act on.
+        """
+        if service is None:
+            return None
+        for name, policy in self.policies.items():
+            when = policy.when
+            if self.mode_of(name) == "off" or alert not in when.alert:
+                continue
+            if when.service and service not in when.service:
+                continue
+            if when.team and team not in when.team:
+                continue
+            return name
+        return None

@@ -1,0 +1,76 @@
+"""Metric, label, alert and path names that more than one module must agree on."""
+
+from __future__ import annotations
+
+from typing import Final
+
+# Labels that every target of a service carries, and that alerts keep.
+SERVICE: Final = "service"
+TEAM: Final = "team"
+TIER: Final = "tier"
+ENVIRONMENT: Final = "environment"
+INSTANCE: Final = "instance"
+SEVERITY: Final = "severity"
+POLICY: Final = "policy"  # on an alert: the remediation policy that acts on it
+SERVICE_LABELS: Final = (SERVICE, TEAM, TIER, ENVIRONMENT)
+
+SEVERITIES: Final = ("P0", "P1", "P2")
+
+# Recording rules (level:metric:operation), vectorised over services.
+REQUEST_RATE: Final = "service:requests:rate1m"
+ERROR_RATE: Final = "service:errors:rate1m"
+ERROR_RATIO: Final = "service:error_ratio:rate1m"
+LATENCY_P50: Final = "service:latency_seconds:p50_rate1m"
+LATENCY_P95: Final = "service:latency_seconds:p95_rate1m"
+LATENCY_P99: Final = "service:latency_seconds:p99_rate1m"
+SATURATION: Final = "service:saturation:ratio"
+INSTANCE_UP: Final = "service:instance_up:value"  # 1 or 0 per (service, instance)
+UP_RATIO: Final = "service:up:ratio"  # share of a service's instances that answer
+
+# Alerts of our own that other modules name.
+WATCHDOG: Final = "Watchdog"
+SERVICE_DOWN: Final = "ServiceDown"
+HIGH_ERROR_RATE: Final = "HighErrorRate"
+HIGH_LATENCY: Final = "HighLatency"
+DISK_FULL: Final = "DiskFull"
+MEMORY_HIGH: Final = "MemoryHigh"
+REMEDIATION_FAILED: Final = "RemediationFailed"  # posted by the engine: people take over
+REMEDIATION_RUNNING: Final = "RemediationRunning"  # posted by the engine: inhibits its original
+APPROVAL_NEEDED: Final = "ApprovalNeeded"
+ORIGINAL: Final = "original"  # on the two above: the alert name of the episode
+RUN: Final = "run"
+# RemediationFailed and RemediationRunning inhibit the alert with these equal labels.
+EPISODE_LABELS: Final = (POLICY, SERVICE, INSTANCE)
+
+# Receivers of alertmanager.yml.
+RECEIVER_ENGINE: Final = "engine"
+RECEIVER_NOBODY: Final = "nobody"
+
+# Files of the bundle, relative to its root.
+PROMETHEUS_YML: Final = "prometheus/prometheus.yml"
+ALERTMANAGER_YML: Final = "alertmanager/alertmanager.yml"
+ROUTES_YML: Final = "alertmanager/routes.yml"
+BLACKBOX_YML: Final = "exporters/blackbox.yml"
+SUPERVISORD_CONF: Final = "native/supervisord.conf"
+ENGINE_JSON: Final = "engine/engine.json"  # resolved catalog and alert facts, read by the engine
+MANIFEST_JSON: Final = "manifest.json"
+
+# Files of the state folder, relative to its root (the bundle lies in `build/`).
+BUILD_DIR: Final = "build"
+SECRETS_DIR: Final = "secrets"
+TARGETS_DIR: Final = "targets"  # file_sd of process-backed services, written by up and the engine
+LOGS_DIR: Final = "logs"
+DATA_DIR: Final = "data"
+STORE_FILE: Final = "data/engine.sqlite"
+INBOX_FILE: Final = "data/inbox.sqlite"
+
+# Secrets (file names under secrets/, mode 0600). Paths in configs are relative: ../../secrets/NAME.
+SCRAPE_USER: Final = "opsloop"
+SECRET_SCRAPE_PASSWORD: Final = "scrape_password"  # basic auth of every endpoint of the stack
+SECRET_WEB_CONFIG: Final = "web.yml"  # exporter-toolkit web config with the bcrypt of the above
+SECRET_WEBHOOK_TOKEN: Final = "webhook_token"  # bearer token of the engine's intake
+SECRET_FAULT_TOKEN: Final = "fault_token"  # bearer token of the shop's fault switches
+SECRET_DATABASE_PASSWORD: Final = "database_password"
+SECRET_SLACK_URL: Final = "slack_url"
+SECRET_PAGERDUTY_KEY: Final = "pagerduty_key"
+SECRET_GRAFANA_PASSWORD: Final = "grafana_password"

@@ -1,0 +1,198 @@
+"""The ports: all that the core knows of the world. Drivers and the store implement them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from opsloop.remediation.episode import Alert, Episode, EpisodeState
+from opsloop.remediation.plan import Action, Plan, Run, RunState
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One series of an instant query."""
+
+    labels: Mapping[str, str]
+    value: float
+
+
+@dataclass(frozen=True, slots=True)
+class Instance:
+    """One instance of a service as its driver sees it now."""
+
+    target: str  # the driver's name of it, as `api:api-0`
+    address: str  # host:port, equals the `instance` label; empty when unknown
+    running: bool
+    wanted: bool
+    health: str = ""
+    pid: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Inventory:
+    """A service's instances, read now. `instances` empty means unknown: refuse."""
+
+    service: str
+    instances: tuple[Instance, ...]
+    limit: int = 0  # most instances there may be
+    floor: int = 1  # fewest
+
+
+@dataclass(frozen=True, slots=True)
+class PostedAlert:
+    """An alert of the engine's own, posted to every Alertmanager. Times are unix seconds."""
+
+    labels: Mapping[str, str]
+    annotations: Mapping[str, str]
+    starts_at: float
+    ends_at: float
+
+
+@dataclass(frozen=True, slots=True)
+class StepResult:
+    """What came of an action. `started` False: nothing happened."""
+
+    ok: bool
+    started: bool
+    output: str
+
+
+class Metrics(Protocol):
+    def query(self, expr: str) -> list[Sample]:
+        """Evaluate now. Raises PrometheusError (retryable) when there is no answer."""
+
+
+class Alerts(Protocol):
+    def alerts(self) -> list[Alert]:
+        """All alerts, silenced and inhibited ones too. Raises AlertmanagerError."""
+
+    def post(self, alerts: Sequence[PostedAlert]) -> None:
+        """To every Alertmanager. Raises AlertmanagerError when none took them."""
+
+
+class Fleet(Protocol):
+    def inventory(self, service: str) -> Inventory:
+        """Read the instances now. Raises DriverError."""
+
+    def perform(self, action: Action, token: int) -> StepResult:
+        """Do one action, within its limit, and wait until its instance answers.
+
+        Raises DriverError with `started` when it is not known whether it took effect.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class PastRun:
+    """A line of history that guards count."""
+
+    run_id: int
+    policy: str
+    service: str
+    resources: tuple[str, ...]
+    state: RunState
+    created_at: float
+    finished_at: float | None
+    episode_id: int
+    attempt: int
+
+
+@dataclass(frozen=True, slots=True)
+class Escalation:
+    """People were told that the loop could not fix an episode; re-posted until it ends."""
+
+    id: int
+    episode_id: int
+    run_id: int | None
+    labels: Mapping[str, str]
+    annotations: Mapping[str, str]
+    starts_at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """What a decision writes: all of it in one transaction, the audit row first."""
+
+    episode: Episode
+    kind: str  # act, wait, refuse, ignore
+    reason: str
+    guards: tuple[tuple[str, str, str], ...]  # (guard, passed|refused|waits, reason)
+    state: EpisodeState
+    due_at: float | None
+    plan: Plan | None = None
+    attempt: int = 0
+
+
+class Store(Protocol):
+    """The engine's durable state. Every method is one transaction, durable when it returns."""
+
+    def intake(self, alerts: Sequence[Alert], now: float) -> list[int]:
+        """Upsert episodes by (fingerprint, starts_at); returns ids of the new or changed."""
+
+    def due(self, now: float, limit: int) -> list[Episode]: ...
+
+    def next_due(self) -> float | None: ...
+
+    def episode(self, episode_id: int) -> Episode: ...
+
+    def firing(self) -> list[Episode]: ...
+
+    def end_episodes(self, ids: Sequence[int], now: float) -> None: ...
+
+    def set_episode(
+        self, episode_id: int, state: EpisodeState, reason: str, due_at: float | None, now: float
+    ) -> None: ...
+
+    def paused(self) -> tuple[bool, str]:
+        """(paused, why)."""
+
+    def history(self, since: float) -> list[PastRun]:
+        """Runs that are open or were created since, newest first."""
+
+    def record(self, written: Written, now: float) -> Run | None:
+        """Audit row, episode state and, with a plan, run and locks.
+
+        Raises Conflict when a lock is taken or the attempt exists, Paused when paused.
+        """
+
+    def open_runs(self) -> list[Run]: ...
+
+    def begin_action(self, run: Run, index: int, now: float) -> None:
+        """Durable before the effect. Raises Paused, or Conflict when the token is stale."""
+
+    def end_action(self, run: Run, index: int, result: StepResult, now: float) -> None: ...
+
+    def move_run(
+        self,
+        run: Run,
+        state: RunState,
+        reason: str,
+        now: float,
+        *,
+        good_since: float | None = None,
+        detail: Mapping[str, object] | None = None,
+    ) -> Run:
+        """Change a run's state with its audit row; an end releases its locks."""
+
+    def escalate(
+        self,
+        episode: Episode,
+        run_id: int | None,
+        reason: str,
+        labels: Mapping[str, str],
+        annotations: Mapping[str, str],
+        now: float,
+    ) -> bool:
+        """One escalation per episode; False when there is one already."""
+
+    def escalations(self) -> list[Escalation]: ...
+
+    def end_escalation(self, escalation_id: int, now: float) -> None: ...
+
+    def wanted(self, service: str) -> int | None: ...
+
+    def set_wanted(self, service: str, wanted: int, now: float) -> None: ...
+
+    def lease(self, holder: str, now: float, ttl: float) -> bool:
+        """Take or renew the engine lease; False when another holds it."""

@@ -1,0 +1,115 @@
+"""Frozen settings of one process, read once from the environment."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from opsloop.errors import ArgumentError
+
+DEFAULT_STATE = ".opsloop"
+ENV_STATE = "OPSLOOP_STATE"
+ENV_CATALOG = "OPSLOOP_CATALOG"
+ENV_PORT_BASE = "OPSLOOP_PORT_BASE"
+ENV_RETENTION = "PROMETHEUS_RETENTION"
+ENV_SLACK = "ALERTMANAGER_SLACK_WEBHOOK"
+ENV_PAGERDUTY = "PAGERDUTY_INTEGRATION_KEY"
+ENV_GRAFANA = "GRAFANA_ADMIN_PASSWORD"
+
+
+@dataclass(frozen=True, slots=True)
+class Ports:
+    """Default ports of the stack's parts; `base` moves all of them by one offset."""
+
+    base: int = 0
+
+    @property
+    def prometheus(self) -> int:
+        return 9090 + self.base
+
+    @property
+    def alertmanager(self) -> int:
+        return 9093 + self.base
+
+    @property
+    def console(self) -> int:
+        return 8080 + self.base
+
+    @property
+    def engine(self) -> int:
+        return 8081 + self.base
+
+    @property
+    def inbox(self) -> int:
+        return 8082 + self.base
+
+    @property
+    def grafana(self) -> int:
+        return 3000 + self.base
+
+    @property
+    def node_exporter(self) -> int:
+        return 9100 + self.base
+
+    @property
+    def blackbox_exporter(self) -> int:
+        return 9115 + self.base
+
+    @property
+    def postgres_exporter(self) -> int:
+        return 9187 + self.base
+
+    def process(self, port: int, slot: int = 0) -> int:
+        """The port of slot `slot` of a catalog process whose first port is `port`."""
+        return port + slot + self.base
+
+    def check(self) -> None:
+        """Refuse an offset that moves a port out of 1024..65535."""
+        if not -1900 <= self.base <= 56000:
+            raise ArgumentError(
+                "--port-base", f"{self.base} is not in -1900..56000", "choose a smaller offset"
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What the environment says; secrets stay references until `up` writes them to files."""
+
+    state: Path = Path(DEFAULT_STATE)
+    catalog: Path | None = None
+    ports: Ports = field(default_factory=Ports)
+    retention: str | None = None
+    has_slack: bool = False
+    has_pagerduty: bool = False
+
+    @classmethod
+    def from_env(
+        cls,
+        environ: Mapping[str, str],
+        *,
+        state: str | None = None,
+        catalog: str | None = None,
+        port_base: int | None = None,
+    ) -> Settings:
+        """Read the environment; arguments given on the command line win."""
+        base = port_base
+        if base is None:
+            text = environ.get(ENV_PORT_BASE, "0").strip() or "0"
+            try:
+                base = int(text)
+            except ValueError:
+                raise ArgumentError(
+                    ENV_PORT_BASE, f"{text!r} is not a whole number", "unset it or give an offset"
+                ) from None
+        ports = Ports(base)
+        ports.check()
+        path = catalog or environ.get(ENV_CATALOG) or None
+        return cls(
+            state=Path(state or environ.get(ENV_STATE) or DEFAULT_STATE),
+            catalog=Path(path) if path else None,
+            ports=ports,
+            retention=environ.get(ENV_RETENTION) or None,
+            has_slack=bool(environ.get(ENV_SLACK)),
+            has_pagerduty=bool(environ.get(ENV_PAGERDUTY)),
+        )
