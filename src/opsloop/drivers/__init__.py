@@ -1,0 +1,1 @@
+"""Do one step, or answer one question: supervisord, Prometheus, Alertmanager, HTTP."""
