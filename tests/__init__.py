@@ -1,0 +1,1 @@
+"""The tests of opsloop: one folder a package, and `house` for the repository itself."""

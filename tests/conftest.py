@@ -1,0 +1,23 @@
+"""What holds for every test: none reads the settings that a person has for a stack of their own."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+_PERSONAL = (
+    "PROMETHEUS_RETENTION",
+    "ALERTMANAGER_SLACK_WEBHOOK",
+    "PAGERDUTY_INTEGRATION_KEY",
+    "GRAFANA_ADMIN_PASSWORD",
+)
+
+
+@pytest.fixture(autouse=True)
+def _own_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in list(os.environ):
+        if name.startswith("OPSLOOP_") or name in _PERSONAL:
+            monkeypatch.delenv(name)
+    for name in ("NO_PROXY", "no_proxy"):
+        monkeypatch.setenv(name, "127.0.0.1,localhost")

@@ -1,0 +1,1 @@
+"""What several tests need: free ports, waiting, real servers, a webhook receiver."""
