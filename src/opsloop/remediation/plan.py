@@ -34,7 +34,8 @@ class Action:
 class Plan:
     """What one run will do, in order; the first action that fails ends it.
 
-    resources: what the run locks; rung: index of the policy's step (the run's attempt).
+    resources: what the run locks, instance targets and, for what concerns the whole service,
+    the service's name; rung: index of the policy's step, -1 for a scale in when quiet.
     """
 
     policy: str
@@ -81,7 +82,7 @@ class Run:
     episode_id: int
     policy: str
     service: str
-    attempt: int  # 0-based; equals plan.rung
+    attempt: int  # 0-based, rises by one with each run of (episode, policy); the step is plan.rung
     state: RunState
     plan: Plan
     token: int  # fencing token of its locks

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -96,6 +96,18 @@ class PastRun:
     finished_at: float | None
     episode_id: int
     attempt: int
+    acted_at: float | None = None
+    unknown: bool = False  # an action of it began and has no end (a crash, a lost answer)
+
+
+@dataclass(frozen=True, slots=True)
+class ActionRecord:
+    """What the store keeps of one action of a run. `ended_at` None: it may be half done."""
+
+    index: int
+    began_at: float
+    ended_at: float | None
+    result: StepResult | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,22 +127,29 @@ class Written:
     """What a decision writes: all of it in one transaction, the audit row first."""
 
     episode: Episode
-    kind: str  # act, wait, refuse, ignore
+    kind: str  # act, wait, refuse, ignore; only act makes a run of the plan
     reason: str
-    guards: tuple[tuple[str, str, str], ...]  # (guard, passed|refused|waits, reason)
+    guards: tuple[tuple[str, str, str], ...]  # (guard, pass|refuse|wait|ignore, reason)
     state: EpisodeState
     due_at: float | None
     plan: Plan | None = None
     attempt: int = 0
+    situation: str = ""  # JSON of what was known; kept with the audit row, for replay
 
 
 class Store(Protocol):
     """The engine's durable state. Every method is one transaction, durable when it returns."""
 
     def intake(self, alerts: Sequence[Alert], now: float) -> list[int]:
-        """Upsert episodes by (fingerprint, starts_at); returns ids of the new or changed."""
+        """Upsert episodes by (fingerprint, starts_at); returns ids of the new or changed.
 
-    def due(self, now: float, limit: int) -> list[Episode]: ...
+        New: state NEW, due at once. Resolved: firing False, ended_at set, due at once, state as
+        it was (the engine closes it, or cancels its run). Firing again after an end: firing,
+        ended_at None, state NEW, due at once. Seen again unchanged: last_seen only.
+        """
+
+    def due(self, now: float, limit: int) -> list[Episode]:
+        """Episodes of any state with due_at <= now, P0 first, then the oldest due."""
 
     def next_due(self) -> float | None: ...
 
@@ -138,7 +157,14 @@ class Store(Protocol):
 
     def firing(self) -> list[Episode]: ...
 
-    def end_episodes(self, ids: Sequence[int], now: float) -> None: ...
+    def episodes_of(self, services: Sequence[str], ended_since: float) -> list[Episode]:
+        """Episodes of these services that fire, or ended since."""
+
+    def last_episode(self, policy: str, service: str) -> Episode | None:
+        """The newest episode with these labels, open or closed."""
+
+    def end_episodes(self, ids: Sequence[int], now: float) -> None:
+        """As if each had been received as resolved: firing False, ended_at, due at once."""
 
     def set_episode(
         self, episode_id: int, state: EpisodeState, reason: str, due_at: float | None, now: float
@@ -147,19 +173,25 @@ class Store(Protocol):
     def paused(self) -> tuple[bool, str]:
         """(paused, why)."""
 
-    def history(self, since: float) -> list[PastRun]:
-        """Runs that are open or were created since, newest first."""
+    def history(self, since: float, episode_id: int | None = None) -> list[PastRun]:
+        """Runs that are open, were created since, or are of this episode; newest first."""
 
     def record(self, written: Written, now: float) -> Run | None:
-        """Audit row, episode state and, with a plan, run and locks.
+        """Audit row, episode state and, of kind act, run and locks.
 
         Raises Conflict when a lock is taken or the attempt exists, Paused when paused.
         """
 
     def open_runs(self) -> list[Run]: ...
 
+    def actions(self, run_id: int) -> list[ActionRecord]:
+        """The actions of a run that began, by index."""
+
     def begin_action(self, run: Run, index: int, now: float) -> None:
-        """Durable before the effect. Raises Paused, or Conflict when the token is stale."""
+        """Durable before the effect; the run is ACTING from the first on.
+
+        Raises Paused, or Conflict when the token is stale or the action began before.
+        """
 
     def end_action(self, run: Run, index: int, result: StepResult, now: float) -> None: ...
 
@@ -173,7 +205,12 @@ class Store(Protocol):
         good_since: float | None = None,
         detail: Mapping[str, object] | None = None,
     ) -> Run:
-        """Change a run's state with its audit row; an end releases its locks."""
+        """Change a run's state with its audit row; an end releases its locks.
+
+        A change to VERIFYING or UNKNOWN sets acted_at = now, an end sets finished_at = now.
+        good_since is stored as given; detail is merged into the run's. The same state again
+        (to move good_since) needs no audit row. Raises Conflict when the run has ended.
+        """
 
     def escalate(
         self,
@@ -186,7 +223,8 @@ class Store(Protocol):
     ) -> bool:
         """One escalation per episode; False when there is one already."""
 
-    def escalations(self) -> list[Escalation]: ...
+    def escalations(self) -> list[Escalation]:
+        """Those that have not ended."""
 
     def end_escalation(self, escalation_id: int, now: float) -> None: ...
 
@@ -196,3 +234,30 @@ class Store(Protocol):
 
     def lease(self, holder: str, now: float, ttl: float) -> bool:
         """Take or renew the engine lease; False when another holds it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """What came of submitted work: a value, or the exception that it raised."""
+
+    key: str
+    value: object
+    error: Exception | None = None
+
+
+class Workers(Protocol):
+    """Threads for actions. The engine's loop is woken when work finishes."""
+
+    def submit(self, key: str, work: Callable[[], object]) -> None:
+        """Run it soon. Never blocks and never refuses; keys are unique."""
+
+    def done(self) -> list[Finished]:
+        """What has finished since the last call."""
+
+
+class Signals(Protocol):
+    """Counters of the engine; `name` is without prefix, as `decisions` or `engine_errors`."""
+
+    def count(self, name: str, **labels: str) -> None: ...
+
+    def observe(self, name: str, seconds: float, **labels: str) -> None: ...
