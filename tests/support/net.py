@@ -21,7 +21,7 @@ def free_ports(n: int) -> list[int]:
     """
     found: list[int] = []
     for port in itertools.islice(_CANDIDATES, _ceiling() - _FLOOR):
-        if _is_free(port):
+        if is_free(port):
             found.append(port)
             if len(found) == n:
                 return found
@@ -49,7 +49,7 @@ def _ceiling() -> int:
     return ceiling if ceiling >= _FLOOR + _FEWEST else 60000
 
 
-def _is_free(port: int) -> bool:
+def is_free(port: int) -> bool:
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
