@@ -1,0 +1,97 @@
+# Every target is the only command needed on a fresh machine; `make help` lists them.
+SHELL := bash
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+
+CATALOG ?= examples/shop/opsloop.yaml
+NAME ?= service-kill
+# Further arguments of the command behind a target: make run ARGS="--port-base 1000".
+ARGS ?=
+
+OPSLOOP := .venv/bin/opsloop
+PYTEST := .venv/bin/python -m pytest
+CODE := $(wildcard src tests examples benchmarks)
+
+.PHONY: setup
+setup: ## make .venv and install the programs that the stack runs
+	@tools/setup.sh runtime system
+
+.PHONY: dev
+dev: ## as setup, with what tests and checks need
+	@tools/setup.sh dev system
+
+.PHONY: run
+run: setup ## start the whole stack with the demo shop, and wait until it is healthy
+	@$(OPSLOOP) up --catalog $(CATALOG) $(ARGS)
+
+.PHONY: stop
+stop: ## stop everything that `make run` started
+	@if [ -x $(OPSLOOP) ]; then $(OPSLOOP) down $(ARGS); else echo "nothing was set up here"; fi
+
+.PHONY: drill
+drill: setup ## break something and watch it heal: NAME=service-kill, or ALL=1
+	@$(OPSLOOP) drill $(if $(ALL),--all,$(NAME)) $(ARGS)
+
+.PHONY: validate-prometheus
+validate-prometheus: setup ## compile the catalog; promtool and amtool check what comes out
+	@out=$$(mktemp -d) && trap 'rm -rf "$$out"' EXIT && \
+		$(OPSLOOP) build --catalog $(CATALOG) --out "$$out/build" $(ARGS)
+
+.PHONY: test-alerts
+test-alerts: setup ## compile the catalog; promtool runs the unit tests of every alert
+	@out=$$(mktemp -d) && trap 'rm -rf "$$out"' EXIT && \
+		$(OPSLOOP) build --catalog $(CATALOG) --out "$$out/build" --run-tests $(ARGS)
+
+.PHONY: test
+test: dev ## the core tests, under 8 minutes
+	@$(PYTEST) -n 2 $(ARGS)
+
+.PHONY: test-full
+test-full: dev ## the slow tests
+	@tools/pytest-marked.sh full $(ARGS)
+
+.PHONY: test-docker
+test-docker: ## the tests that need a Docker engine
+	@if grep -rqs --include='*.py' 'mark\.docker' tests; then \
+		tools/setup.sh dev system && tools/pytest-marked.sh docker $(ARGS); \
+	else echo "test-docker: the Docker runtime has not come yet; nothing to test"; fi
+
+.PHONY: check
+check: ## format, lint, types, import rules and rules of the house, under 60 s
+	@tools/setup.sh dev
+	@.venv/bin/ruff format --check --quiet $(CODE) || \
+		{ echo "check: run make format"; exit 1; }
+	@.venv/bin/ruff check --quiet $(CODE)
+	@$(MAKE) --no-print-directory types
+	@.venv/bin/lint-imports --no-logo
+	@$(PYTEST) -q tests/house
+
+.PHONY: types
+types:
+	@.venv/bin/mypy --no-error-summary $(CODE)
+
+.PHONY: bench
+bench: dev ## the quick form of every benchmark
+	@names=$$(cd benchmarks 2>/dev/null && ls [a-z]*.py 2>/dev/null | sed 's/\.py$$//'); \
+	[ -n "$$names" ] || echo "bench: no benchmark has come yet"; \
+	for name in $$names; do \
+		echo "bench: $$name"; .venv/bin/python -m benchmarks.$$name --quick $(ARGS) || exit 1; \
+	done
+
+.PHONY: evidence
+evidence: ## what a run proved, as one report
+	@echo "evidence: the report has not come yet; see make bench and opsloop runs"
+
+.PHONY: lock
+lock: ## make requirements/*.lock again (ARGS=--upgrade for newer versions)
+	@tools/lock.sh $(ARGS)
+
+.PHONY: format
+format: ## rewrite the code in the format that check expects
+	@tools/setup.sh dev
+	@.venv/bin/ruff format --quiet $(CODE)
+	@.venv/bin/ruff check --quiet --fix $(CODE)
+
+.PHONY: help
+help:
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-20s %s\n", $$1, $$2}' Makefile

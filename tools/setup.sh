@@ -1,0 +1,119 @@
+#!/usr/bin/env bash
+# Makes .venv from the hashed lock files, and then has opsloop install what the machine lacks.
+#
+#   tools/setup.sh runtime   what runs the stack and the demo
+#   tools/setup.sh dev       and what tests and checks need
+#   tools/setup.sh system    Prometheus, Alertmanager, exporters, PostgreSQL (opsloop doctor)
+#
+# Words can be combined and are done in order. Nothing is done twice: a stamp, written last,
+# says what .venv was made from. Runs beside each other wait for each other. PYTHON=... names
+# another interpreter (3.11 or later).
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+umask 022
+
+# Settings of a person's own pip or Python that would put packages elsewhere or change a build.
+unset PYTHONHOME PYTHONPATH PIP_USER PIP_TARGET PIP_PREFIX PIP_ROOT PIP_REQUIRE_HASHES PIP_NO_DEPS
+
+say() { echo "setup: $*"; }
+fail() {
+    echo "setup: $*" >&2
+    exit 3
+}
+
+# One setup at a time; the lock goes with the process, so a killed one blocks nobody.
+take_lock() {
+    exec 9>.setup.lock || fail "this folder cannot be written to; clone it to where you may write"
+    flock -n 9 && return
+    say "another setup runs in this folder; waiting for it"
+    flock 9
+}
+
+is_new_enough() { "$1" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; }
+
+# The first interpreter that is 3.11 or later: PYTHON, the machine's default, then by version.
+find_python() {
+    local name
+    for name in ${PYTHON:-python3 python3.13 python3.12 python3.11}; do
+        if is_new_enough "$name"; then
+            command -v "$name"
+            return
+        fi
+    done
+    return 1
+}
+
+# Installs Debian packages when root, else ends with the exact line.
+apt_install() {
+    local line="apt-get install -y --no-install-recommends $*"
+    command -v apt-get >/dev/null || fail "$* must be installed, and this machine has no apt-get"
+    [ "$(id -u)" = 0 ] || fail "$* must be installed; run: sudo $line; then run this again"
+    say "installing $*"
+    local options=(-y -qq --no-install-recommends -o DPkg::Lock::Timeout=300)
+    export DEBIAN_FRONTEND=noninteractive
+    apt-get install "${options[@]}" "$@" >/dev/null 2>&1 9>&- && return
+    # The package lists may be missing (a fresh image) or old.
+    apt-get update -qq -o DPkg::Lock::Timeout=300 9>&- || fail "apt-get update failed; see above"
+    apt-get install "${options[@]}" "$@" >/dev/null 9>&- || fail "$line failed; see above"
+}
+
+make_venv() {
+    local python
+    if ! python=$(find_python); then
+        [ -z "${PYTHON:-}" ] || fail "PYTHON=$PYTHON is not Python 3.11 or later"
+        command -v python3 >/dev/null && fail "python3 is $(python3 -V 2>&1); Python 3.11 or later \
+is needed; install one (on Ubuntu: sudo apt-get install python3.11 python3.11-venv)"
+        apt_install python3 python3-venv
+        python=$(find_python) || fail "the python3 of this machine is older than 3.11"
+    fi
+    if ! "$python" -c 'import ensurepip, venv' 2>/dev/null; then
+        local version
+        version=$("$python" -c 'import sys; print("%d.%d" % sys.version_info[:2])')
+        # Debian leaves ensurepip out of python3; its own package brings it.
+        apt_install "python$version-venv"
+    fi
+    say "making .venv with $("$python" -V)"
+    "$python" -m venv --clear .venv || fail "$python could not make .venv; see above"
+}
+
+venv_works() {
+    # Scripts in .venv name its folder, so a folder that was moved or copied needs a new one.
+    [ ! -e .venv/.unfinished ] && is_new_enough .venv/bin/python &&
+        { [ ! -e .venv/.folder ] || [ "$(cat .venv/.folder)" = "$PWD" ]; } &&
+        .venv/bin/python -c 'import pip' 2>/dev/null
+}
+
+# What .venv is made from, as one line.
+fingerprint() { sha256sum pyproject.toml "requirements/$1.lock" | sha256sum | cut -d' ' -f1; }
+
+is_stamped() { [ "$(cat ".venv/.$1.stamp" 2>/dev/null)" = "$(fingerprint "$1")" ]; }
+
+install_lock() {
+    local kind=$1 stamp=.venv/.$1.stamp
+    # dev.lock holds all of runtime.lock.
+    if venv_works && { is_stamped "$kind" || is_stamped dev; }; then return; fi
+    venv_works || make_venv
+    local started=$SECONDS
+    say "installing $(grep -c == "requirements/$kind.lock") packages of requirements/$kind.lock"
+    # Whatever ends pip half-way leaves this mark, and the next run starts with a new .venv.
+    touch .venv/.unfinished
+    echo "$PWD" >.venv/.folder
+    local pip=(.venv/bin/python -m pip --disable-pip-version-check --no-input --quiet install)
+    "${pip[@]}" --require-hashes --requirement "requirements/$kind.lock" &&
+        "${pip[@]}" --no-deps --no-build-isolation --editable . ||
+        fail "pip could not install requirements/$kind.lock; see above, then run this again"
+    fingerprint "$kind" >"$stamp.new"
+    rm .venv/.unfinished
+    mv "$stamp.new" "$stamp"
+    say "done in $((SECONDS - started)) s"
+}
+
+[ $# -gt 0 ] || fail "say what to set up: runtime, dev, system"
+take_lock
+for word in "$@"; do
+    case $word in
+        runtime | dev) install_lock "$word" ;;
+        system) .venv/bin/opsloop doctor --install 9>&- ;;
+        *) fail "$word is not runtime, dev or system" ;;
+    esac
+done
