@@ -14,7 +14,8 @@ OpsloopError                     one sentence: the thing, the reason, the next s
 │   └── NotRunning               a stack that is not up
 ├── StoreError                   exit 1: the engine's store refused
 │   ├── Conflict                 an invariant held: the row exists, the lock is taken
-│   └── Paused                   the kill switch is on
+│   ├── Paused                   the kill switch is on
+│   └── StoreUnusable            its file cannot be used (also a StateUnusable: exit 3)
 └── SourceError                  exit 1, a retry can help: a server did not answer as it should
     ├── PrometheusError
     ├── AlertmanagerError
@@ -129,6 +130,10 @@ class Conflict(StoreError):
 
 class Paused(StoreError):
     """The kill switch is on: nothing was started."""
+
+
+class StoreUnusable(StoreError, StateUnusable):
+    """The store's file is read-only, full, damaged or foreign; nothing was written."""
 
 
 class SourceError(OpsloopError):

@@ -1,0 +1,77 @@
+"""The audit chain: each row carries the hash of the one before, so that a change shows."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sqlite3
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from opsloop.store.statements import queries
+
+GENESIS: Final = "0" * 64
+
+
+@dataclass(frozen=True, slots=True)
+class ChainReport:
+    """What checking the chain found. rows: how many were read; bad_id: the first that does
+    not fit, None when all do."""
+
+    rows: int
+    bad_id: int | None = None
+    reason: str = ""
+
+    @property
+    def ok(self) -> bool:
+        return self.bad_id is None
+
+
+def append(
+    connection: sqlite3.Connection,
+    at: float,
+    kind: str,
+    body: Mapping[str, Any],
+    *,
+    episode_id: int | None = None,
+    run_id: int | None = None,
+) -> None:
+    """Add a row, inside the transaction of what it tells about."""
+    control = connection.execute(queries()["control"]).fetchone()
+    row = {
+        "id": control["audit_id"] + 1,
+        "at": float(at),  # as it is read back
+        "kind": kind,
+        "episode_id": episode_id,
+        "run_id": run_id,
+        "body": json.dumps(body, sort_keys=True, separators=(",", ":"), default=str),
+        "prev": control["audit_hash"],
+    }
+    connection.execute(queries()["append_audit"], {**row, "hash": _hash(row)})
+
+
+def verify(connection: sqlite3.Connection) -> ChainReport:
+    """Read the chain from its beginning to the head that the control row remembers."""
+    prev, count = GENESIS, 0
+    for row in connection.execute(queries()["audit"]):
+        count += 1
+        if row["id"] != count:
+            return ChainReport(count - 1, count, f"row {count} is missing")
+        if row["prev"] != prev:
+            return ChainReport(count, row["id"], f"row {count} does not follow row {count - 1}")
+        if row["hash"] != _hash(row):
+            return ChainReport(count, row["id"], f"row {count} was changed after it was written")
+        prev = row["hash"]
+    control = connection.execute(queries()["control"]).fetchone()
+    if (control["audit_id"], control["audit_hash"]) != (count, prev):
+        return ChainReport(
+            count, count + 1, f"rows {count + 1} to {control['audit_id']} are missing"
+        )
+    return ChainReport(count)
+
+
+def _hash(row: Mapping[str, Any] | sqlite3.Row) -> str:
+    names = ("id", "at", "kind", "episode_id", "run_id", "body", "prev")
+    text = json.dumps([row[name] for name in names], separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()

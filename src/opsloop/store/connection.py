@@ -1,0 +1,147 @@
+"""Connections to the store's file: opening, its schema and version, and what failures mean."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sqlite3
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Final
+
+from opsloop.errors import StoreError, StoreUnusable
+from opsloop.store import statements
+
+APPLICATION_ID: Final = 0x6F706C70  # "oplp", so that a foreign SQLite file is refused
+SCHEMA_VERSION: Final = 1
+MIGRATIONS: Final[Mapping[int, str]] = {}  # version -> script that makes it of the one before
+BUSY_TIMEOUT_MS: Final = 5000
+_OLDEST_SQLITE = (3, 38, 0)  # RETURNING, STRICT, ->>
+
+
+def connect(path: Path) -> sqlite3.Connection:
+    """One connection with the store's settings; rows by name, transactions by hand.
+
+    synchronous=FULL: with WAL, a commit returns after the fsync of the log. Raises
+    StoreUnusable.
+    """
+    with failures(path):
+        connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+        try:
+            connection.row_factory = sqlite3.Row
+            connection.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}")
+            connection.execute("PRAGMA foreign_keys = ON")
+            connection.execute("PRAGMA synchronous = FULL")
+            connection.execute("PRAGMA temp_store = MEMORY")
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+
+def prepare(path: Path) -> sqlite3.Connection:
+    """Open for writing, in a new file too: make or move on the schema, in one transaction.
+
+    Raises StoreUnusable when the file is not ours, damaged, of a newer opsloop, or cannot be
+    written.
+    """
+    if sqlite3.sqlite_version_info < _OLDEST_SQLITE:
+        raise StoreUnusable(
+            "SQLite", f"is {sqlite3.sqlite_version}, older than 3.38", "use a newer Python"
+        )
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StoreUnusable(
+            str(path.parent), f"cannot be made: {error.strerror}", "choose another --state"
+        ) from error
+    connection = connect(path)
+    try:
+        with failures(path):
+            _check_owner(connection, path)
+            connection.execute("PRAGMA journal_mode = WAL")
+            _bring_up(connection, path)
+        with contextlib.suppress(OSError):
+            path.chmod(0o600)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _check_owner(connection: sqlite3.Connection, path: Path) -> None:
+    owner = connection.execute("PRAGMA application_id").fetchone()[0]
+    empty = connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0] == 0
+    if owner != APPLICATION_ID and not (owner == 0 and empty):
+        raise StoreUnusable(str(path), "is a database of another program", "choose another --state")
+
+
+def _bring_up(connection: sqlite3.Connection, path: Path) -> None:
+    if _version(connection) == SCHEMA_VERSION:
+        return
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        # Again, under the lock: another process may have been first.
+        version = _version(connection)
+        if version > SCHEMA_VERSION:
+            raise StoreUnusable(
+                str(path),
+                f"was written by a newer opsloop (schema {version}, this one knows {SCHEMA_VERSION})",
+                "install that opsloop again",
+            )
+        if version == 0:
+            scripts = [statements.schema()]
+        else:
+            scripts = [MIGRATIONS[v] for v in range(version + 1, SCHEMA_VERSION + 1)]
+        for script in scripts:
+            for statement in statements.statements(script):
+                connection.execute(statement)
+        connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+        connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+        connection.execute("COMMIT")
+    except BaseException:
+        roll_back(connection)
+        raise
+
+
+def _version(connection: sqlite3.Connection) -> int:
+    return int(connection.execute("PRAGMA user_version").fetchone()[0])
+
+
+def roll_back(connection: sqlite3.Connection) -> None:
+    """Leave no transaction open; SQLite itself ends one on some errors."""
+    if connection.in_transaction:
+        with contextlib.suppress(sqlite3.Error):
+            connection.execute("ROLLBACK")
+
+
+@contextlib.contextmanager
+def failures(path: Path) -> Iterator[None]:
+    """Turn SQLite's errors into the store's own, with the next step."""
+    try:
+        yield
+    except sqlite3.Error as error:
+        raise as_store_error(error, path) from error
+
+
+def as_store_error(error: sqlite3.Error, path: Path) -> StoreError:
+    """What an error of SQLite means to a person."""
+    text = str(error)
+    code = (getattr(error, "sqlite_errorcode", None) or 0) & 0xFF
+    folder = str(path.parent)
+    if code == sqlite3.SQLITE_FULL:
+        return StoreUnusable(str(path), "the disk is full", f"make room under {folder}")
+    if code in {sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM}:
+        reason = "cannot be written" if os.path.exists(path) else "cannot be opened"  # noqa: PTH110
+        return StoreUnusable(str(path), f"{reason}: {text}", f"see who owns {folder}")
+    if code == sqlite3.SQLITE_IOERR:
+        return StoreUnusable(str(path), f"the disk fails: {text}", f"see the disk under {folder}")
+    if code in {sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT}:
+        return StoreUnusable(
+            str(path),
+            f"is damaged: {text}",
+            f"stop the stack, move it away (`mv {path} {path}.damaged`) and start again",
+        )
+    if code in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}:
+        return StoreError(str(path), f"another process writes for more than {BUSY_TIMEOUT_MS} ms")
+    return StoreError(str(path), text)

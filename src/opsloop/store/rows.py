@@ -1,0 +1,113 @@
+"""Rows of the store as the core's values, and back."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from opsloop.remediation.episode import Alert, Episode, EpisodeState
+from opsloop.remediation.plan import Plan, Run, RunState
+from opsloop.remediation.ports import ActionRecord, Escalation, PastRun, StepResult
+
+_encode = msgspec.json.Encoder(order="sorted").encode
+
+
+def starts_ms(seconds: float) -> int:
+    """Whole milliseconds: the webhook tells nanoseconds, /api/v2/alerts cuts to milliseconds.
+
+    The half microsecond undoes what a float of unix seconds loses.
+    """
+    return int(seconds * 1000 + 0.0005)
+
+
+def alerts_json(alerts: Sequence[Alert]) -> str:
+    """The alerts as the `intake` statement reads them."""
+    rows = [
+        (a.fingerprint, starts_ms(a.starts_at), a.labels, a.annotations, int(a.firing))
+        for a in alerts
+    ]
+    return _encode(rows).decode()
+
+
+def json_text(value: Any) -> str:
+    """Canonical JSON of values that may hold numbers which JSON has not (they become null)."""
+    return _encode(value).decode()
+
+
+def episode(row: sqlite3.Row) -> Episode:
+    return Episode(
+        id=row["id"],
+        fingerprint=row["fingerprint"],
+        starts_at=row["starts_ms"] / 1000,
+        labels=json.loads(row["labels"]),
+        annotations=json.loads(row["annotations"]),
+        firing=bool(row["firing"]),
+        state=EpisodeState(row["state"]),
+        first_seen=row["first_seen"],
+        last_seen=row["last_seen"],
+        ended_at=row["ended_at"],
+        due_at=row["due_at"],
+        reason=row["reason"],
+    )
+
+
+def run(row: sqlite3.Row) -> Run:
+    return Run(
+        id=row["id"],
+        episode_id=row["episode_id"],
+        policy=row["policy"],
+        service=row["service"],
+        attempt=row["attempt"],
+        state=RunState(row["state"]),
+        plan=Plan.from_json(row["plan"]),
+        token=row["token"],
+        created_at=row["created_at"],
+        acting_at=row["acting_at"],
+        acted_at=row["acted_at"],
+        finished_at=row["finished_at"],
+        good_since=row["good_since"],
+        reason=row["reason"],
+        detail=json.loads(row["detail"]),
+    )
+
+
+def past_run(row: sqlite3.Row) -> PastRun:
+    return PastRun(
+        run_id=row["id"],
+        policy=row["policy"],
+        service=row["service"],
+        resources=tuple(json.loads(row["resources"])),
+        state=RunState(row["state"]),
+        created_at=row["created_at"],
+        finished_at=row["finished_at"],
+        episode_id=row["episode_id"],
+        attempt=row["attempt"],
+        acted_at=row["acted_at"],
+        unknown=bool(row["unknown"]),
+    )
+
+
+def action(row: sqlite3.Row) -> ActionRecord:
+    result = None
+    if row["ended_at"] is not None:
+        result = StepResult(ok=bool(row["ok"]), started=bool(row["started"]), output=row["output"])
+    return ActionRecord(row["idx"], row["begun_at"], row["ended_at"], result)
+
+
+def escalation(row: sqlite3.Row) -> Escalation:
+    return Escalation(
+        id=row["id"],
+        episode_id=row["episode_id"],
+        run_id=row["run_id"],
+        labels=json.loads(row["labels"]),
+        annotations=json.loads(row["annotations"]),
+        starts_at=row["starts_at"],
+    )
+
+
+def guards_json(guards: Sequence[tuple[str, str, str]]) -> list[Mapping[str, str]]:
+    return [{"guard": g, "answer": a, "reason": r} for g, a, r in guards]

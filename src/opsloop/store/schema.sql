@@ -1,0 +1,170 @@
+-- The engine's durable state. The invariants stand here, so that no caller can break them.
+-- Times are unix seconds (UTC) as REAL; `starts_ms` is in whole milliseconds, which is what
+-- both of Alertmanager's interfaces agree on. JSON columns are canonical text.
+
+-- One row: what is true of the engine as a whole.
+CREATE TABLE control (
+    id           INTEGER PRIMARY KEY CHECK (id = 1),
+    paused       INTEGER NOT NULL DEFAULT 0 CHECK (paused IN (0, 1)),
+    paused_why   TEXT NOT NULL DEFAULT '',
+    paused_at    REAL,
+    next_token   INTEGER NOT NULL DEFAULT 1 CHECK (next_token >= 1),  -- fencing tokens only grow
+    lease_holder TEXT,
+    lease_until  REAL,
+    audit_id     INTEGER NOT NULL DEFAULT 0,   -- the last audit row, so that a cut-off end shows
+    audit_hash   TEXT NOT NULL DEFAULT '0000000000000000000000000000000000000000000000000000000000000000',
+    CHECK ((paused = 1) = (paused_at IS NOT NULL)),
+    CHECK ((lease_holder IS NULL) = (lease_until IS NULL))
+) STRICT;
+INSERT INTO control (id) VALUES (1);
+
+-- One alert instance from firing to resolved.
+CREATE TABLE episodes (
+    id          INTEGER PRIMARY KEY,
+    fingerprint TEXT NOT NULL CHECK (length(fingerprint) BETWEEN 1 AND 64),
+    starts_ms   INTEGER NOT NULL CHECK (starts_ms >= 0),
+    labels      TEXT NOT NULL CHECK (json_type(labels) = 'object'),
+    annotations TEXT NOT NULL CHECK (json_type(annotations) = 'object'),
+    firing      INTEGER NOT NULL CHECK (firing IN (0, 1)),
+    state       TEXT NOT NULL
+                CHECK (state IN ('new', 'running', 'healed', 'escalated', 'watched', 'closed')),
+    first_seen  REAL NOT NULL,
+    last_seen   REAL NOT NULL,
+    ended_at    REAL,
+    due_at      REAL,
+    reason      TEXT NOT NULL DEFAULT '',
+    service     TEXT AS (labels ->> 'service') STORED,
+    policy      TEXT AS (labels ->> 'policy') STORED,
+    severity    TEXT AS (labels ->> 'severity') STORED,
+    UNIQUE (fingerprint, starts_ms),
+    CHECK ((firing = 0) = (ended_at IS NOT NULL))
+) STRICT;
+CREATE INDEX episodes_due ON episodes (due_at) WHERE due_at IS NOT NULL;
+CREATE INDEX episodes_firing ON episodes (id) WHERE firing = 1;
+CREATE INDEX episodes_open ON episodes (id) WHERE state <> 'closed';
+CREATE INDEX episodes_of_service ON episodes (service, ended_at) WHERE service IS NOT NULL;
+CREATE INDEX episodes_of_policy ON episodes (policy, service, id) WHERE policy IS NOT NULL;
+
+-- One attempt of one policy on one episode.
+CREATE TABLE runs (
+    id          INTEGER PRIMARY KEY,
+    episode_id  INTEGER NOT NULL REFERENCES episodes (id),
+    policy      TEXT NOT NULL CHECK (policy <> ''),
+    service     TEXT NOT NULL CHECK (service <> ''),
+    attempt     INTEGER NOT NULL CHECK (attempt >= 0),
+    state       TEXT NOT NULL CHECK (state IN ('planned', 'acting', 'verifying', 'unknown',
+                                               'verified', 'failed', 'cancelled')),
+    plan        TEXT NOT NULL CHECK (json_type(plan) = 'object'),
+    plan_hash   TEXT NOT NULL CHECK (length(plan_hash) = 64),
+    token       INTEGER NOT NULL UNIQUE,
+    created_at  REAL NOT NULL,
+    acting_at   REAL,
+    acted_at    REAL,
+    finished_at REAL,
+    good_since  REAL,
+    reason      TEXT NOT NULL DEFAULT '',
+    detail      TEXT NOT NULL DEFAULT '{}' CHECK (json_type(detail) = 'object'),
+    UNIQUE (episode_id, policy, attempt),  -- at most once
+    CHECK ((state IN ('verified', 'failed', 'cancelled')) = (finished_at IS NOT NULL)),
+    CHECK (state <> 'acting' OR acting_at IS NOT NULL)
+) STRICT;
+CREATE UNIQUE INDEX runs_one_open_per_episode ON runs (episode_id) WHERE finished_at IS NULL;
+CREATE INDEX runs_open ON runs (id) WHERE finished_at IS NULL;
+CREATE INDEX runs_created ON runs (created_at);
+
+CREATE TRIGGER runs_stay_finished BEFORE UPDATE ON runs WHEN OLD.finished_at IS NOT NULL
+BEGIN SELECT RAISE(ABORT, 'a finished run does not change'); END;
+CREATE TRIGGER runs_keep_their_plan BEFORE UPDATE ON runs
+WHEN NEW.plan IS NOT OLD.plan OR NEW.plan_hash IS NOT OLD.plan_hash OR NEW.token IS NOT OLD.token
+BEGIN SELECT RAISE(ABORT, 'the plan and the token of a run do not change'); END;
+
+-- What open runs hold: one run at a time per resource, with the token that proves it.
+CREATE TABLE locks (
+    resource TEXT PRIMARY KEY CHECK (resource <> ''),
+    run_id   INTEGER NOT NULL REFERENCES runs (id),
+    token    INTEGER NOT NULL,
+    taken_at REAL NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE INDEX locks_of_run ON locks (run_id);
+
+CREATE TRIGGER locks_for_open_runs BEFORE INSERT ON locks
+WHEN NOT EXISTS (SELECT 1 FROM runs
+                 WHERE id = NEW.run_id AND token = NEW.token AND finished_at IS NULL)
+BEGIN SELECT RAISE(ABORT, 'only an open run takes locks, with its own token'); END;
+CREATE TRIGGER runs_release_first BEFORE UPDATE OF finished_at ON runs
+WHEN NEW.finished_at IS NOT NULL AND EXISTS (SELECT 1 FROM locks WHERE run_id = NEW.id)
+BEGIN SELECT RAISE(ABORT, 'a run that ends releases its locks first'); END;
+
+-- What was done: begun before the effect, ended after it. One without an end may be half done,
+-- and is never begun again: a further attempt is a run of its own.
+CREATE TABLE actions (
+    run_id   INTEGER NOT NULL REFERENCES runs (id),
+    idx      INTEGER NOT NULL CHECK (idx >= 0),
+    kind     TEXT NOT NULL,
+    target   TEXT NOT NULL CHECK (target <> ''),
+    begun_at REAL NOT NULL,
+    ended_at REAL,
+    ok       INTEGER CHECK (ok IN (0, 1)),
+    started  INTEGER CHECK (started IN (0, 1)),
+    output   TEXT NOT NULL DEFAULT '',
+    PRIMARY KEY (run_id, idx),
+    CHECK ((ended_at IS NULL) = (ok IS NULL) AND (ended_at IS NULL) = (started IS NULL))
+) STRICT, WITHOUT ROWID;
+
+CREATE TRIGGER actions_paused BEFORE INSERT ON actions
+WHEN (SELECT paused FROM control) = 1
+BEGIN SELECT RAISE(ABORT, 'paused: no action begins'); END;
+CREATE TRIGGER actions_in_order BEFORE INSERT ON actions
+WHEN NEW.idx > 0 AND NOT EXISTS (SELECT 1 FROM actions
+                                 WHERE run_id = NEW.run_id AND idx = NEW.idx - 1 AND ok = 1)
+BEGIN SELECT RAISE(ABORT, 'the action before this one has not succeeded'); END;
+CREATE TRIGGER actions_of_open_runs BEFORE INSERT ON actions
+WHEN (SELECT finished_at FROM runs WHERE id = NEW.run_id) IS NOT NULL
+BEGIN SELECT RAISE(ABORT, 'a finished run does not act'); END;
+CREATE TRIGGER actions_stay BEFORE UPDATE ON actions
+WHEN OLD.ended_at IS NOT NULL OR NEW.begun_at <> OLD.begun_at
+BEGIN SELECT RAISE(ABORT, 'an action begins once and ends once'); END;
+
+-- People were told: one per episode. It ends when the episode does, and opens again with it.
+CREATE TABLE escalations (
+    id          INTEGER PRIMARY KEY,
+    episode_id  INTEGER NOT NULL UNIQUE REFERENCES episodes (id),
+    run_id      INTEGER REFERENCES runs (id),
+    reason      TEXT NOT NULL,
+    labels      TEXT NOT NULL CHECK (json_type(labels) = 'object'),
+    annotations TEXT NOT NULL CHECK (json_type(annotations) = 'object'),
+    starts_at   REAL NOT NULL,
+    ended_at    REAL
+) STRICT;
+CREATE INDEX escalations_open ON escalations (id) WHERE ended_at IS NULL;
+
+-- How many instances of a service there should be, where the loop changed it.
+CREATE TABLE wanted (
+    service TEXT PRIMARY KEY CHECK (service <> ''),
+    wanted  INTEGER NOT NULL CHECK (wanted >= 0),
+    at      REAL NOT NULL
+) STRICT, WITHOUT ROWID;
+
+-- Every decision and change with its reason: append-only, each row bound to the one before.
+CREATE TABLE audit (
+    id         INTEGER PRIMARY KEY,
+    at         REAL NOT NULL,
+    kind       TEXT NOT NULL CHECK (kind <> ''),
+    episode_id INTEGER,
+    run_id     INTEGER,
+    body       TEXT NOT NULL CHECK (json_type(body) = 'object'),
+    prev       TEXT NOT NULL CHECK (length(prev) = 64),
+    hash       TEXT NOT NULL UNIQUE CHECK (length(hash) = 64)
+) STRICT;
+CREATE INDEX audit_of_run ON audit (run_id) WHERE run_id IS NOT NULL;
+CREATE INDEX audit_of_episode ON audit (episode_id) WHERE episode_id IS NOT NULL;
+
+CREATE TRIGGER audit_continues BEFORE INSERT ON audit
+WHEN NEW.id <> (SELECT audit_id + 1 FROM control) OR NEW.prev <> (SELECT audit_hash FROM control)
+BEGIN SELECT RAISE(ABORT, 'an audit row continues the chain'); END;
+CREATE TRIGGER audit_head AFTER INSERT ON audit
+BEGIN UPDATE control SET audit_id = NEW.id, audit_hash = NEW.hash; END;
+CREATE TRIGGER audit_no_update BEFORE UPDATE ON audit
+BEGIN SELECT RAISE(ABORT, 'audit rows do not change'); END;
+CREATE TRIGGER audit_no_delete BEFORE DELETE ON audit
+BEGIN SELECT RAISE(ABORT, 'audit rows stay'); END;

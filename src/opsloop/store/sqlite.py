@@ -1,0 +1,321 @@
+"""The Store port on SQLite: each method is one transaction, durable when it returns."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import queue
+import sqlite3
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Self, TypeVar
+
+from opsloop.errors import StoreError, StoreUnusable
+from opsloop.remediation.episode import Alert, Episode, EpisodeState
+from opsloop.remediation.plan import Run, RunState
+from opsloop.remediation.ports import ActionRecord, Escalation, PastRun, StepResult, Written
+from opsloop.store import audit, changes, rows
+from opsloop.store.audit import ChainReport
+from opsloop.store.connection import connect, failures, prepare
+from opsloop.store.statements import queries
+from opsloop.store.writer import Writer
+
+T = TypeVar("T")
+
+
+class SqliteStore:
+    """The engine's state in one file. Threads and processes may share it.
+
+    Writes go through one thread (group commit), reads have connections of their own. Every
+    failure is a StoreError; a file that cannot be used is a StoreUnusable.
+    """
+
+    def __init__(self, path: Path, *, create: bool = True) -> None:
+        """Open, and make it when `create`; else StoreUnusable when there is none."""
+        self.path = path
+        if not create and not path.is_file():
+            raise StoreUnusable(
+                str(path), "there is no such file", "start the stack with `opsloop up`"
+            )
+        self._readers: queue.SimpleQueue[sqlite3.Connection] = queue.SimpleQueue()
+        self._readers.put(prepare(path))
+        self.writer = Writer(path)
+
+    def close(self) -> None:
+        self.writer.close()
+        while True:
+            try:
+                self._readers.get_nowait().close()
+            except queue.Empty:
+                return
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    # Alerts and episodes
+
+    def intake(self, alerts: Sequence[Alert], now: float) -> list[int]:
+        return self.writer.call(lambda c: changes.intake(c, alerts, now))
+
+    def intake_soon(
+        self,
+        alerts: Sequence[Alert],
+        now: float,
+        done: Callable[[list[int] | None, Exception | None], None],
+    ) -> None:
+        """As `intake`, but returns at once; `done(ids, error)` is called after the commit, on
+        the writer's thread. Raises StoreError after close."""
+        self.writer.submit(lambda c: changes.intake(c, alerts, now), done)
+
+    def due(self, now: float, limit: int) -> list[Episode]:
+        return self._episodes("due", now=now, limit=limit)
+
+    def next_due(self) -> float | None:
+        row = self._row("next_due")
+        return None if row is None or row[0] is None else float(row[0])
+
+    def episode(self, episode_id: int) -> Episode:
+        row = self._row("episode", id=episode_id)
+        if row is None:
+            raise StoreError(f"episode {episode_id}", "there is none", "`opsloop episodes` lists")
+        return rows.episode(row)
+
+    def firing(self) -> list[Episode]:
+        return self._episodes("firing")
+
+    def episodes_of(self, services: Sequence[str], ended_since: float) -> list[Episode]:
+        names = json.dumps(list(services))
+        return self._episodes("episodes_of", services=names, since=ended_since)
+
+    def last_episode(self, policy: str, service: str) -> Episode | None:
+        row = self._row("last_episode", policy=policy, service=service)
+        return None if row is None else rows.episode(row)
+
+    def episodes(self, limit: int = 100, *, closed: bool = False) -> list[Episode]:
+        """For people: the newest first, those that are closed only when asked."""
+        return self._episodes("all_episodes" if closed else "open_episodes", limit=limit)
+
+    def end_episodes(self, ids: Sequence[int], now: float) -> None:
+        if not ids:
+            return
+        text = json.dumps(list(ids))
+        self.writer.call(lambda c: changes.execute(c, "end_episodes", ids=text, now=now))
+
+    def set_episode(
+        self, episode_id: int, state: EpisodeState, reason: str, due_at: float | None, now: float
+    ) -> None:
+        def work(c: sqlite3.Connection) -> None:
+            old = changes.get(c, "episode", f"episode {episode_id}", id=episode_id)
+            changes.execute(
+                c, "set_episode", id=episode_id, state=str(state), reason=reason, due_at=due_at
+            )
+            if old["state"] != str(state):
+                body = {"state": str(state), "reason": reason}
+                audit.append(c, now, "episode", body, episode_id=episode_id)
+
+        self.writer.call(work)
+
+    # The kill switch and the lease
+
+    def paused(self) -> tuple[bool, str]:
+        row = self._row("control")
+        return (False, "") if row is None else (bool(row["paused"]), row["paused_why"])
+
+    def pause(self, why: str, now: float) -> None:
+        """No action begins from now on, in any process, until `resume`; survives restarts."""
+        self._set_paused(True, why, now)
+
+    def resume(self, why: str, now: float) -> None:
+        self._set_paused(False, why, now)
+
+    def _set_paused(self, paused: bool, why: str, now: float) -> None:
+        def work(c: sqlite3.Connection) -> None:
+            changes.execute(
+                c,
+                "set_paused",
+                paused=int(paused),
+                why=why if paused else "",
+                at=now if paused else None,
+            )
+            audit.append(c, now, "pause" if paused else "resume", {"why": why})
+
+        self.writer.call(work)
+
+    def lease(self, holder: str, now: float, ttl: float) -> bool:
+        return (
+            self.writer.call(
+                lambda c: changes.execute(c, "lease", holder=holder, now=now, until=now + ttl)
+            )
+            > 0
+        )
+
+    def drop_lease(self) -> None:
+        """For who knows that the holder is gone (its lock on the file is free)."""
+        self.writer.call(lambda c: changes.execute(c, "drop_lease"))
+
+    # Decisions and runs
+
+    def history(self, since: float, episode_id: int | None = None) -> list[PastRun]:
+        found = self._rows("history", since=since, episode_id=episode_id)
+        return [rows.past_run(r) for r in found]
+
+    def record(self, written: Written, now: float) -> Run | None:
+        return self.writer.call(lambda c: changes.record(c, written, now))
+
+    def run(self, run_id: int) -> Run:
+        row = self._row("run", id=run_id)
+        if row is None:
+            raise StoreError(f"run {run_id}", "there is none", "`opsloop runs` lists them")
+        return rows.run(row)
+
+    def open_runs(self) -> list[Run]:
+        return [rows.run(r) for r in self._rows("open_runs")]
+
+    def runs(self, limit: int = 100) -> list[Run]:
+        """For people: the newest first."""
+        return [rows.run(r) for r in self._rows("all_runs", limit=limit)]
+
+    def runs_of(self, episode_id: int) -> list[Run]:
+        return [rows.run(r) for r in self._rows("runs_of_episode", episode_id=episode_id)]
+
+    def actions(self, run_id: int) -> list[ActionRecord]:
+        return [rows.action(r) for r in self._rows("actions", run_id=run_id)]
+
+    def begin_action(self, run: Run, index: int, now: float) -> None:
+        self.writer.call(lambda c: changes.begin_action(c, run, index, now))
+
+    def end_action(self, run: Run, index: int, result: StepResult, now: float) -> None:
+        self.writer.call(lambda c: changes.end_action(c, run, index, result, now))
+
+    def move_run(
+        self,
+        run: Run,
+        state: RunState,
+        reason: str,
+        now: float,
+        *,
+        good_since: float | None = None,
+        detail: Mapping[str, object] | None = None,
+    ) -> Run:
+        return self.writer.call(
+            lambda c: changes.move_run(c, run, state, reason, now, good_since, detail or {})
+        )
+
+    # People
+
+    def escalate(
+        self,
+        episode: Episode,
+        run_id: int | None,
+        reason: str,
+        labels: Mapping[str, str],
+        annotations: Mapping[str, str],
+        now: float,
+    ) -> bool:
+        def work(c: sqlite3.Connection) -> bool:
+            row = c.execute(
+                queries()["escalate"],
+                {
+                    "episode_id": episode.id,
+                    "run_id": run_id,
+                    "reason": reason,
+                    "labels": rows.json_text(labels),
+                    "annotations": rows.json_text(annotations),
+                    "now": now,
+                },
+            ).fetchone()
+            if row is None:
+                return False
+            body = {"reason": reason, "labels": dict(labels)}
+            audit.append(c, now, "escalation", body, episode_id=episode.id, run_id=run_id)
+            return True
+
+        return self.writer.call(work)
+
+    def escalations(self) -> list[Escalation]:
+        return [rows.escalation(r) for r in self._rows("escalations")]
+
+    def escalation_of(self, episode_id: int) -> Escalation | None:
+        """What people were told about an episode, ended or not."""
+        row = self._row("escalation_of_episode", episode_id=episode_id)
+        return None if row is None else rows.escalation(row)
+
+    def end_escalation(self, escalation_id: int, now: float) -> None:
+        def work(c: sqlite3.Connection) -> None:
+            row = c.execute(queries()["end_escalation"], {"id": escalation_id, "now": now})
+            for (episode_id,) in row.fetchall():
+                audit.append(c, now, "escalation-end", {}, episode_id=episode_id)
+
+        self.writer.call(work)
+
+    # Scale
+
+    def wanted(self, service: str) -> int | None:
+        row = self._row("wanted", service=service)
+        return None if row is None else int(row[0])
+
+    def set_wanted(self, service: str, wanted: int, now: float) -> None:
+        def work(c: sqlite3.Connection) -> None:
+            changes.execute(c, "set_wanted", service=service, wanted=wanted, now=now)
+            audit.append(c, now, "wanted", {"service": service, "wanted": wanted})
+
+        self.writer.call(work)
+
+    # Audit and metrics
+
+    def verify_audit(self) -> ChainReport:
+        """Whether every row of the audit is as it was written, and none is missing."""
+        with self._reading() as c:
+            c.execute("BEGIN")
+            try:
+                return audit.verify(c)
+            finally:
+                c.execute("ROLLBACK")
+
+    def audit_of(
+        self, *, run_id: int | None = None, episode_id: int | None = None
+    ) -> list[dict[str, Any]]:
+        """Audit rows of a run or an episode, oldest first: at, kind, body and the ids."""
+        if run_id is not None:
+            found = self._rows("audit_of_run", run_id=run_id)
+        else:
+            found = self._rows("audit_of_episode", episode_id=episode_id)
+        return [{**dict(r), "body": json.loads(r["body"])} for r in found]
+
+    def counts(self) -> dict[str, int]:
+        """Episodes that are not closed, by state."""
+        return {row[0]: row[1] for row in self._rows("counts")}
+
+    def run_counts(self) -> dict[tuple[str, str], int]:
+        """(policy, state) -> runs."""
+        return {(row[0], row[1]): row[2] for row in self._rows("run_counts")}
+
+    # Reading
+
+    @contextlib.contextmanager
+    def _reading(self) -> Iterator[sqlite3.Connection]:
+        try:
+            connection = self._readers.get_nowait()
+        except queue.Empty:
+            connection = connect(self.path)
+        try:
+            with failures(self.path):
+                yield connection
+        except BaseException:
+            connection.close()  # after an error none of its state is worth keeping
+            raise
+        self._readers.put(connection)
+
+    def _rows(self, name: str, **values: object) -> list[sqlite3.Row]:
+        with self._reading() as c:
+            return c.execute(queries()[name], values).fetchall()
+
+    def _row(self, name: str, **values: object) -> sqlite3.Row | None:
+        found = self._rows(name, **values)
+        return found[0] if found else None
+
+    def _episodes(self, name: str, **values: object) -> list[Episode]:
+        return [rows.episode(r) for r in self._rows(name, **values)]
