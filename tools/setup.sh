@@ -100,8 +100,11 @@ install_lock() {
     echo "$PWD" >.venv/.folder
     local pip=(.venv/bin/python -m pip --disable-pip-version-check --no-input --quiet install)
     "${pip[@]}" --require-hashes --requirement "requirements/$kind.lock" &&
-        "${pip[@]}" --no-deps --no-build-isolation --editable . ||
+        "${pip[@]}" --no-deps --no-build-isolation --editable . || {
+        # 1 and 2 are pip's own: it has put back what it began. Anything else ended it half-way.
+        [ $? -gt 2 ] || rm .venv/.unfinished
         fail "pip could not install requirements/$kind.lock; see above, then run this again"
+    }
     fingerprint "$kind" >"$stamp.new"
     rm .venv/.unfinished
     mv "$stamp.new" "$stamp"
