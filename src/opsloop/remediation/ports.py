@@ -184,6 +184,9 @@ class Store(Protocol):
 
     def open_runs(self) -> list[Run]: ...
 
+    def runs_of(self, episode_id: int) -> list[Run]:
+        """What was tried on an episode, oldest first."""
+
     def actions(self, run_id: int) -> list[ActionRecord]:
         """The actions of a run that began, by index."""
 
