@@ -82,6 +82,7 @@ class Settings:
     retention: str | None = None
     has_slack: bool = False
     has_pagerduty: bool = False
+    has_grafana: bool = False
 
     @classmethod
     def from_env(
@@ -112,4 +113,5 @@ class Settings:
             retention=environ.get(ENV_RETENTION) or None,
             has_slack=bool(environ.get(ENV_SLACK)),
             has_pagerduty=bool(environ.get(ENV_PAGERDUTY)),
+            has_grafana=bool(environ.get(ENV_GRAFANA)),
         )

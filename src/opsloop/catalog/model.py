@@ -220,7 +220,7 @@ class Alert(Model):
     description: str = ""
     runbook: str | None = None
     labels: dict[LabelName, str] = {}
-    tests: list["AlertTest"] = []
+    tests: list[AlertTest] = []
 
 
 class TestSeries(Model):

@@ -17,7 +17,9 @@ _UNITS_MS = {
     "w": 604_800_000,
     "y": 31_536_000_000,
 }
-_DURATION = re.compile(r"(?:(\d+)y)?(?:(\d+)w)?(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s)?(?:(\d+)ms)?")
+_DURATION = re.compile(
+    r"(?:(\d+)y)?(?:(\d+)w)?(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s)?(?:(\d+)ms)?"
+)
 _ORDER = ("y", "w", "d", "h", "m", "s", "ms")
 _SHARE = re.compile(r"(\d+(?:\.\d+)?)\s*%")
 
@@ -32,9 +34,13 @@ class Duration(int):
         if text.strip() == "0":
             return cls(0)
         if match is None or not any(match.groups()):
-            raise ValueError(f"{text!r} is not a duration; write a number with a unit, as 30s, 5m, 15d")
+            raise ValueError(
+                f"{text!r} is not a duration; write a number with a unit, as 30s, 5m, 15d"
+            )
         total = sum(
-            int(n) * _UNITS_MS[u] for n, u in zip(match.groups(), _ORDER, strict=True) if n is not None
+            int(n) * _UNITS_MS[u]
+            for n, u in zip(match.groups(), _ORDER, strict=True)
+            if n is not None
         )
         return cls(total)
 
@@ -63,9 +69,7 @@ class Duration(int):
         return format(str(self), spec)
 
     @classmethod
-    def __get_pydantic_core_schema__(
-        cls, source: Any, handler: GetCoreSchemaHandler
-    ) -> CoreSchema:
+    def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
         return core_schema.no_info_plain_validator_function(
             cls._validate, serialization=core_schema.to_string_ser_schema()
         )
@@ -99,9 +103,7 @@ class Share(float):
         return format(float(self), spec) if spec else str(self)
 
     @classmethod
-    def __get_pydantic_core_schema__(
-        cls, source: Any, handler: GetCoreSchemaHandler
-    ) -> CoreSchema:
+    def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
         return core_schema.no_info_plain_validator_function(
             cls._validate, serialization=core_schema.to_string_ser_schema()
         )

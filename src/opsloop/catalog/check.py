@@ -1,0 +1,175 @@
+"""Rules over the whole catalog: what no single field can see."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Mapping
+from collections.abc import Set as AbstractSet
+
+from opsloop import names
+from opsloop.catalog import check_policies, check_services
+from opsloop.catalog.explain import nearest
+from opsloop.catalog.findings import Scope
+from opsloop.catalog.model import Catalog
+from opsloop.catalog.places import Path, Places
+from opsloop.catalog.units import Duration
+from opsloop.errors import Problem
+from opsloop.settings import ENV_GRAFANA, ENV_PAGERDUTY, ENV_SLACK, Settings
+
+BINARIES = (
+    "prometheus",
+    "promtool",
+    "alertmanager",
+    "amtool",
+    "node-exporter",
+    "blackbox-exporter",
+    "postgres-exporter",
+    "supervisord",
+)
+OWN_RULES = frozenset(
+    (
+        names.REQUEST_RATE, names.ERROR_RATE, names.ERROR_RATIO, names.LATENCY_P50,
+        names.LATENCY_P95, names.LATENCY_P99, names.SATURATION, names.INSTANCE_UP, names.UP_RATIO,
+    )
+)  # fmt: skip
+OWN_ALERTS = frozenset(
+    (
+        *check_policies.SHIPPED_ALERTS, names.REMEDIATION_FAILED, names.REMEDIATION_RUNNING,
+        names.APPROVAL_NEEDED,
+    )
+)  # fmt: skip
+
+
+def check(catalog: Catalog, settings: Settings, places: Places | None = None) -> list[Problem]:
+    """Every problem that a complete catalog has as a whole; empty when it can be compiled."""
+    return examine(catalog, settings, places or Places()).errors
+
+
+def examine(
+    catalog: Catalog,
+    settings: Settings,
+    places: Places,
+    *,
+    declared: Mapping[str, AbstractSet[str]] | None = None,
+    broken: AbstractSet[Path] = frozenset(),
+) -> Scope:
+    """Run every rule; the result's `errors` and `warnings` say what was found."""
+    scope = Scope(catalog, settings, places, declared or {}, broken)
+    _stack(scope)
+    check_services.services(scope)
+    check_services.hosts(scope)
+    check_services.probes(scope)
+    check_services.processes(scope)
+    _notifications(scope)
+    _rules(scope)
+    _alerts(scope)
+    check_policies.policies(scope)
+    if not any(scope.names(section) for section in ("services", "hosts", "probes")):
+        scope.error((), "the catalog watches nothing", "add a service, a host or a probe", reads=())
+    return scope
+
+
+def _stack(scope: Scope) -> None:
+    stack, path = scope.catalog.stack, ("stack",)
+    for field in ("scrape_interval", "scrape_timeout", "evaluation_interval", "loop_interval"):
+        if getattr(stack, field) == 0:
+            scope.error((*path, field), "must be longer than 0")
+    if stack.retention == 0:
+        scope.error((*path, "retention"), "must be longer than 0", "write 15d")
+    if stack.scrape_timeout is not None and stack.scrape_timeout > stack.scrape_interval:
+        scope.error(
+            (*path, "scrape_timeout"),
+            f"{stack.scrape_timeout} is longer than scrape_interval {stack.scrape_interval}",
+            reads=[(*path, "scrape_interval")],
+        )
+    if stack.loop_interval > stack.evaluation_interval:
+        scope.error(
+            (*path, "loop_interval"),
+            f"{stack.loop_interval} is longer than evaluation_interval {stack.evaluation_interval}",
+            "the alerts of the loop are evaluated at least as often as the others",
+            reads=[(*path, "evaluation_interval")],
+        )
+    _bind(scope)
+    scope.labels((*path, "external_labels"), stack.external_labels)
+    for name in stack.binaries:
+        if name not in BINARIES:
+            hint = nearest(name, BINARIES)
+            scope.error((*path, "binaries", name), f"{name!r} is no program of the stack", hint)
+    if stack.production:
+        needed = {ENV_SLACK: scope.settings.has_slack, ENV_GRAFANA: scope.settings.has_grafana}
+        for variable, there in needed.items():
+            if not there:
+                scope.error(
+                    (*path, "environment"),
+                    f"production needs {variable}, which is not set",
+                    "set it in the environment of opsloop",
+                )
+
+
+def _bind(scope: Scope) -> None:
+    bind, path = scope.catalog.stack.bind, ("stack", "bind")
+    try:
+        address = ipaddress.ip_address(bind)
+    except ValueError:
+        scope.error(path, f"{bind!r} is not an IP address", "write 127.0.0.1")
+        return
+    if not address.is_loopback:
+        scope.warning(
+            path, f"the stack can be reached from other machines on {bind}", "write 127.0.0.1"
+        )
+
+
+def _notifications(scope: Scope) -> None:
+    given, path = scope.catalog.notifications, ("notifications",)
+    if given.repeat_interval < Duration(60_000):
+        scope.error((*path, "repeat_interval"), "must be at least 1m")
+    for name, window in given.maintenance.items():
+        at = (*path, "maintenance", name)
+        for i, service in enumerate(window.services):
+            scope.refer((*at, "services", i), "services", service, "service")
+        if window.start == window.end:
+            scope.error((*at, "end"), "the window ends when it starts", reads=[(*at, "start")])
+    if (
+        scope.catalog.stack.production
+        and given.pagerduty is not None
+        and not scope.settings.has_pagerduty
+    ):
+        scope.warning(
+            (*path, "pagerduty"),
+            f"{ENV_PAGERDUTY} is not set, so P0 alerts go to Slack alone",
+            "set it, or write pagerduty: null when that is meant",
+        )
+
+
+def _rules(scope: Scope) -> None:
+    for name, rule in scope.catalog.rules.items():
+        path = ("rules", name)
+        if name in OWN_RULES:
+            scope.error(path, f"{name!r} is a rule of opsloop", "choose another name")
+        scope.labels((*path, "labels"), rule.labels)
+
+
+def _alerts(scope: Scope) -> None:
+    for name, alert in scope.catalog.alerts.items():
+        path = ("alerts", name)
+        if name in OWN_ALERTS:
+            scope.error(path, f"{name!r} is an alert of opsloop", "choose another name")
+        if alert.service is not None:
+            scope.refer((*path, "service"), "services", alert.service, "service")
+        elif alert.team is None:
+            scope.warning(path, "no team and no service owns it", "add team: or service:")
+        scope.labels((*path, "labels"), alert.labels)
+        if not alert.tests:
+            scope.warning(
+                path,
+                "has no test, so nobody knows whether it fires",
+                "add tests: with series and what they make of it",
+                reads=[(*path, "tests")],
+            )
+        seen: set[str] = set()
+        for i, test in enumerate(alert.tests):
+            if test.interval == 0:
+                scope.error((*path, "tests", i, "interval"), "must be longer than 0")
+            if test.name in seen:
+                scope.error((*path, "tests", i, "name"), f"{test.name!r} is here twice")
+            seen.add(test.name)

@@ -1,0 +1,339 @@
+"""Rules over services, hosts, probes and processes: references, ports, instances, scrapes."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import PurePosixPath
+
+from opsloop.catalog.explain import nearest
+from opsloop.catalog.findings import Scope, cycles
+from opsloop.catalog.model import Metrics, Process, Scrape, Service, Targets
+from opsloop.catalog.places import Path
+from opsloop.settings import Ports
+
+# Programs that the native runtime runs itself; a process of the catalog cannot have their names.
+STACK_PROGRAMS = (
+    "prometheus", "alertmanager", "node-exporter", "blackbox-exporter", "postgres-exporter",
+    "engine", "inbox", "console", "grafana",
+)  # fmt: skip
+PLACEHOLDERS = ("python", "port", "slot", "state", "catalog_dir")
+_PLACEHOLDER = re.compile(r"\{([a-z_]+)(?::([^{}]*))?\}")
+_LOCAL = ("127.0.0.1", "localhost", "[::1]", "::1")
+
+
+def services(scope: Scope) -> None:
+    backing: dict[str, str] = {}
+    for name, service in scope.catalog.services.items():
+        path = ("services", name)
+        _source(scope, path, service)
+        targets(scope, (*path, "targets"), service.targets)
+        if service.process is not None:
+            known = scope.refer((*path, "process"), "processes", service.process, "process")
+            first = backing.setdefault(service.process, name)
+            if first != name:
+                scope.error(
+                    (*path, "process"), f"process {service.process!r} is service {first!r} already"
+                )
+            elif known:
+                _process_backed(scope, path, service)
+        _instances(scope, path, service)
+        scrape(scope, (*path, "scrape"), service.scrape)
+        _metrics(scope, path, service)
+        scope.labels((*path, "labels"), service.labels)
+        seen: set[str] = set()
+        for i, signal in enumerate(service.saturation):
+            if signal.name in seen:
+                scope.error((*path, "saturation", i, "name"), f"{signal.name!r} is here twice")
+            seen.add(signal.name)
+        for i, other in enumerate(service.depends_on):
+            if other == name:
+                scope.error((*path, "depends_on", i), "a service cannot depend on itself")
+            else:
+                scope.refer((*path, "depends_on", i), "services", other, "service")
+    _shared_addresses(scope)
+    edges = {n: [d for d in s.depends_on if d != n] for n, s in scope.catalog.services.items()}
+    _no_cycles(scope, edges, "services", "depends_on")
+
+
+def _source(scope: Scope, path: Path, service: Service) -> None:
+    """Exactly one of targets, process and postgres; a process may be a PostgreSQL."""
+    has_targets = bool(service.targets.static or service.targets.files)
+    has_process = service.process is not None
+    if has_targets and (has_process or service.postgres is not None):
+        other = "process" if has_process else "postgres"
+        scope.error((*path, other), f"has targets and {other}; one of them is meant", "remove one")
+    if not (has_targets or has_process or service.postgres is not None):
+        scope.error(
+            path,
+            "has nothing to scrape",
+            "add targets: {static: [host:port]}, or process:, or postgres:",
+        )
+
+
+def _process_backed(scope: Scope, path: Path, service: Service) -> None:
+    process = scope.catalog.processes.get(service.process or "")
+    if process is None:  # broken, and told so
+        return
+    port_path = ("processes", str(service.process), "port")
+    if service.postgres is not None:
+        local = service.postgres.host in _LOCAL
+        if local and process.port is not None and service.postgres.port != process.port:
+            scope.error(
+                (*path, "postgres", "port"),
+                f"{service.postgres.port} is not the port of process {service.process!r},"
+                f" {process.port}",
+                reads=[port_path],
+            )
+    elif process.port is None:
+        scope.error(
+            (*path, "process"),
+            f"process {service.process!r} has no port, so there is nothing to scrape",
+            f"add port: to processes.{service.process}",
+            reads=[port_path],
+        )
+
+
+def _instances(scope: Scope, path: Path, service: Service) -> None:
+    given, at = service.instances, (*path, "instances")
+    if service.process is None:
+        if given.model_fields_set:
+            scope.error(
+                at, "instances are the slots of a process, and there is none", "remove it",
+                reads=[(*path, "process")],
+            )  # fmt: skip
+        return
+    process = scope.catalog.processes.get(service.process)
+    slots_path = ("processes", service.process, "slots")
+    most = given.max
+    if process is not None and most is not None and most > process.slots:
+        scope.error(
+            (*at, "max"),
+            f"{most} is more than the {process.slots} slots of process {service.process!r}",
+            reads=[slots_path],
+        )
+    if most is None and process is not None:
+        most = process.slots
+    reads = [at, slots_path]
+    if given.min > given.wanted:
+        scope.error((*at, "min"), f"{given.min} is more than wanted, {given.wanted}", reads=reads)
+    if most is not None and given.wanted > most:
+        what = "max" if given.max is not None else "the slots of its process"
+        scope.error((*at, "wanted"), f"{given.wanted} is more than {what}, {most}", reads=reads)
+
+
+def _metrics(scope: Scope, path: Path, service: Service) -> None:
+    given, at = service.metrics, (*path, "metrics")
+    if isinstance(given, Metrics):
+        if not (given.requests or given.errors or given.latency):
+            scope.error(at, "names no metric", "add requests:, errors: or latency:")
+        if given.errors and not given.requests:
+            scope.error((*at, "errors"), "errors without requests make no ratio", "add requests:")
+        base = (given.latency or "").split("{")[0].strip()
+        if base.endswith(("_bucket", "_sum", "_count")):
+            scope.error(
+                (*at, "latency"),
+                f"{base!r} is a part of a histogram",
+                f"write its base name, {base.rpartition('_')[0]}",
+            )
+    if given == "none":
+        return
+    interval = service.scrape.interval or scope.catalog.stack.scrape_interval
+    window = service.alerts.window
+    if window < 4 * interval:
+        scope.error(
+            (*path, "alerts", "window"),
+            f"{window} holds fewer than 4 scrapes, which come every {interval}",
+            "a rate over fewer is noise: make the window longer or the scrape interval shorter",
+            reads=[(*path, "scrape", "interval"), ("stack", "scrape_interval")],
+        )
+
+
+def scrape(scope: Scope, path: Path, given: Scrape) -> None:
+    stack = scope.catalog.stack
+    if not given.path.startswith("/"):
+        scope.error(
+            (*path, "path"), f"{given.path!r} does not start with /", f"write /{given.path}"
+        )
+    for field in ("interval", "timeout"):
+        if getattr(given, field) == 0:
+            scope.error((*path, field), "must be longer than 0")
+    interval = given.interval or stack.scrape_interval
+    timeout = given.timeout or stack.scrape_timeout
+    if timeout is not None and timeout > interval:
+        field = "timeout" if given.timeout is not None else "interval"
+        scope.error(
+            (*path, field),
+            f"timeout {timeout} is longer than interval {interval}",
+            "" if given.timeout is not None else "add timeout: beside it",
+            reads=[path, ("stack", "scrape_interval"), ("stack", "scrape_timeout")],
+        )
+
+
+def targets(scope: Scope, path: Path, given: Targets) -> None:
+    seen: set[str] = set()
+    for i, address in enumerate(given.static):
+        at = (*path, "static", i)
+        if not 1 <= int(address.rpartition(":")[2]) <= 65535:
+            scope.error(at, f"the port of {address!r} is not in 1..65535")
+        if address in seen:
+            scope.error(at, f"{address!r} is here twice")
+        seen.add(address)
+    for i, file in enumerate(given.files):
+        at = (*path, "files", i)
+        pure = PurePosixPath(file)
+        if pure.is_absolute() or ".." in pure.parts:
+            scope.error(at, f"{file!r} is not inside the catalog's folder", "write a relative path")
+        if pure.suffix not in (".json", ".yml", ".yaml"):
+            scope.error(at, f"{file!r} does not end in .json, .yml or .yaml")
+        if "*" in str(pure.parent):
+            scope.error(
+                at, f"{file!r} has * in a folder; Prometheus takes it in the file name only"
+            )
+
+
+def _shared_addresses(scope: Scope) -> None:
+    owners: dict[tuple[str, str], str] = {}
+    for name, service in scope.catalog.services.items():
+        for i, address in enumerate(service.targets.static):
+            first = owners.setdefault((address, service.scrape.path), name)
+            if first != name:
+                scope.warning(
+                    ("services", name, "targets", "static", i),
+                    f"{address!r} is scraped for service {first!r} too",
+                )
+
+
+def hosts(scope: Scope) -> None:
+    local: str | None = None
+    for name, host in scope.catalog.hosts.items():
+        path = ("hosts", name)
+        targets(scope, (*path, "targets"), host.targets)
+        scrape(scope, (*path, "scrape"), host.scrape)
+        if not (host.targets.static or host.targets.files):
+            if local is not None:
+                scope.error(
+                    path,
+                    f"has no targets, so it is this machine, as {local!r} is",
+                    "add targets:",
+                    reads=[("hosts", local)],
+                )
+            local = local or name
+        try:
+            re.compile(host.mountpoints)
+        except re.error as error:
+            scope.error((*path, "mountpoints"), f"is not a regular expression: {error}")
+
+
+def probes(scope: Scope) -> None:
+    for name, probe in scope.catalog.probes.items():
+        path = ("probes", name)
+        if probe.service is not None:
+            scope.refer((*path, "service"), "services", probe.service, "service")
+        if probe.interval == 0:
+            scope.error((*path, "interval"), "must be longer than 0")
+        url = re.match(r"https?://[^/\s]+", probe.target)
+        reads = [(*path, "type")]
+        if probe.type == "http" and not url:
+            scope.error(
+                (*path, "target"), f"{probe.target!r} is not an address of the web",
+                "write it with http:// or https://", reads=reads,
+            )  # fmt: skip
+        elif probe.type == "tcp" and not re.fullmatch(r"[^/\s]+:\d{1,5}", probe.target):
+            scope.error((*path, "target"), f"{probe.target!r} is not host:port", reads=reads)
+        elif probe.type == "icmp" and not re.fullmatch(r"[^/\s:]+|[0-9a-fA-F:]+", probe.target):
+            scope.error((*path, "target"), f"{probe.target!r} is not a host", reads=reads)
+
+
+def processes(scope: Scope) -> None:
+    for name, process in scope.catalog.processes.items():
+        path = ("processes", name)
+        if name in STACK_PROGRAMS:
+            scope.error(path, f"{name!r} is a program of the stack", "choose another name")
+        for field in ("health", "fault_path"):
+            value = getattr(process, field)
+            if value is None:
+                continue
+            if process.port is None:
+                scope.error(
+                    (*path, field), "cannot be reached without a port", "add port:",
+                    reads=[(*path, "port")],
+                )  # fmt: skip
+            if not value.startswith("/"):
+                scope.error((*path, field), f"{value!r} does not start with /", f"write /{value}")
+        for i, other in enumerate(process.after):
+            if other == name:
+                scope.error((*path, "after", i), "a process cannot start after itself")
+            else:
+                scope.refer((*path, "after", i), "processes", other, "process")
+        for at, text in _words(path, process):
+            _placeholders(scope, at, text, process)
+    edges = {n: [a for a in p.after if a != n] for n, p in scope.catalog.processes.items()}
+    _no_cycles(scope, edges, "processes", "after")
+    _ports(scope)
+
+
+def _words(path: Path, process: Process) -> Iterator[tuple[Path, str]]:
+    for i, word in enumerate(process.command):
+        yield (*path, "command", i), word
+    for key, value in process.environment.items():
+        yield (*path, "environment", key), value
+
+
+def _placeholders(scope: Scope, at: Path, text: str, process: Process) -> None:
+    if "\n" in text or "\r" in text:
+        scope.error(at, "has a line break", "put the script into a file of its own")
+    for match in _PLACEHOLDER.finditer(text):
+        word, other = match.group(1), match.group(2)
+        if word == "port" and other is None and process.port is None:
+            scope.error(at, "{port} without a port", "add port:", reads=[(*at[:2], "port")])
+        elif word == "port" and other is not None:
+            port_path = ("processes", other, "port")
+            if scope.refer(at, "processes", other, "process"):
+                known = scope.catalog.processes.get(other)
+                if known is not None and known.port is None:
+                    scope.error(at, f"process {other!r} has no port", reads=[port_path])
+        elif word not in PLACEHOLDERS:
+            hint = nearest(word, PLACEHOLDERS)
+            if hint.startswith("did"):  # other words in braces may be the program's own
+                scope.error(at, f"{match.group()} is not replaced by anything", hint)
+
+
+def _ports(scope: Scope) -> None:
+    """No two processes, and no process and a part of the stack, on one port."""
+    base = scope.settings.ports.base
+    parts = {p: n for n in STACK_PROGRAMS if (p := _stack_port(n)) is not None}
+    owners: dict[int, str] = {port: f"the stack's {part}" for port, part in parts.items()}
+    for name, process in scope.catalog.processes.items():
+        if process.port is None:
+            continue
+        path, last = ("processes", name, "port"), process.port + process.slots - 1
+        reads = [("processes", name, "slots")]
+        if not 1024 <= process.port + base <= last + base <= 65535:
+            scope.error(
+                path, f"with --port-base {base} its ports are {process.port + base}..{last + base},"
+                " which is not in 1024..65535", reads=reads,
+            )  # fmt: skip
+        for port in range(process.port, last + 1):
+            owner = owners.setdefault(port, f"process {name!r}")
+            if owner != f"process {name!r}":
+                others = [("processes", owner.split("'")[1])] if "'" in owner[8:] else []
+                slot = f" (slot {port - process.port})" if process.slots > 1 else ""
+                scope.error(
+                    path, f"port {port}{slot} is that of {owner}", "choose another",
+                    reads=[*reads, *others],
+                )  # fmt: skip
+                break
+
+
+def _stack_port(program: str) -> int | None:
+    port = getattr(Ports(), program.replace("-", "_"), None)
+    return port if isinstance(port, int) else None
+
+
+def _no_cycles(scope: Scope, edges: dict[str, list[str]], section: str, field: str) -> None:
+    for way in cycles(edges):
+        name = way[0]
+        following = [*way[1:], name]
+        at = (section, name, field, edges[name].index(following[0]))
+        scope.error(at, f"a circle: {' -> '.join([name, *following])}", "remove one of them")
