@@ -1,0 +1,315 @@
+"""alertmanager.yml: who is told of an alert and when, and what keeps it from people."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+from opsloop import names
+from opsloop.catalog.model import Catalog
+from opsloop.catalog.units import Duration
+from opsloop.compile import maintenance, places
+from opsloop.compile.alerts import AlertRule
+from opsloop.compile.facts import grace_of
+from opsloop.compile.options import Options
+from opsloop.compile.selectors import one_of, quote
+from opsloop.compile.yamltext import dump
+
+PEOPLE = "people"  # Slack
+PEOPLE_PAGE = "people-page"  # PagerDuty and Slack
+ENGINE_MAX_ALERTS = 10_000
+_OWN_POSTS = (names.APPROVAL_NEEDED, names.REMEDIATION_FAILED)
+_SECRETS = f"../../{names.SECRETS_DIR}"
+_DAY = Duration(86_400_000)
+_HOUSE_KEEPING = "30s"
+
+Node: TypeAlias = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class LoopAlert:
+    """An alert that a policy meets, and how long people are not told of it."""
+
+    alert: str
+    policy: str
+    severity: str
+    grace: Duration
+
+
+def loop_alerts(catalog: Catalog, rules: Iterable[AlertRule]) -> list[LoopAlert]:
+    return [
+        LoopAlert(r.alert, r.policy, r.severity, grace_of(catalog, r)) for r in rules if r.policy
+    ]
+
+
+def alertmanager_yml(catalog: Catalog, options: Options, rules: list[AlertRule]) -> str:
+    """The configuration; secret files are relative to build/alertmanager.
+
+    Alertmanager resolves some of them against its own directory, so it must be started there.
+    """
+    config: Node = {
+        "global": {
+            "resolve_timeout": "5m",
+            "slack_api_url_file": f"{_SECRETS}/{names.SECRET_SLACK_URL}",
+        },
+        "route": _root(catalog, options, loop_alerts(catalog, rules)),
+        "inhibit_rules": _inhibitions(catalog, rules),
+        "receivers": _receivers(catalog, options),
+    }
+    if intervals := maintenance.time_intervals(catalog):
+        config["time_intervals"] = intervals
+    return dump(config)
+
+
+def pages(catalog: Catalog, options: Options) -> bool:
+    """Whether P0 goes to PagerDuty too."""
+    return options.pagerduty != "none" and catalog.notifications.pagerduty is not None
+
+
+def people(catalog: Catalog, options: Options, severity: str) -> str:
+    """The receiver for a severity."""
+    return PEOPLE_PAGE if severity == "P0" and pages(catalog, options) else PEOPLE
+
+
+def _root(catalog: Catalog, options: Options, loop: list[LoopAlert]) -> Node:
+    group = ["alertname", names.SERVICE]
+    return {
+        "receiver": PEOPLE,
+        "group_by": group,
+        "group_wait": "1s",
+        "group_interval": _HOUSE_KEEPING,
+        "repeat_interval": str(catalog.notifications.repeat_interval),
+        "routes": [
+            _watchdog(),
+            {
+                "matchers": [_is("alertname", names.REMEDIATION_RUNNING)],
+                "receiver": names.RECEIVER_NOBODY,
+            },
+            _own_posts(catalog, options),
+            _engine(),
+            *(_graceful(catalog, options, a) for a in loop if a.grace),
+            *_by_severity(catalog, options),
+        ],
+    }
+
+
+def _watchdog() -> Node:
+    return {
+        "matchers": [_is("alertname", names.WATCHDOG)],
+        "receiver": names.RECEIVER_ENGINE,
+        "group_by": ["..."],
+        "group_wait": "0s",
+        "group_interval": "10s",
+        "repeat_interval": "50s",
+    }
+
+
+def _engine() -> Node:
+    return {
+        "matchers": [f'{names.POLICY}!=""'],
+        "receiver": names.RECEIVER_ENGINE,
+        "group_by": ["..."],
+        "group_wait": "0s",
+        "group_interval": "5s",
+        "repeat_interval": "5m",
+        "continue": True,
+    }
+
+
+def _own_posts(catalog: Catalog, options: Options) -> Node:
+    """What the engine posts for people: each episode by itself, at once."""
+    return {
+        "matchers": [one_of("alertname", _OWN_POSTS)],
+        "receiver": PEOPLE,
+        "group_by": ["alertname", names.ORIGINAL, *names.EPISODE_LABELS],
+        "routes": _by_severity(catalog, options),
+    }
+
+
+def _graceful(catalog: Catalog, options: Options, alert: LoopAlert) -> Node:
+    """People hear of it after the grace; an alert that joins a live group waits as long."""
+    node: Node = {
+        "matchers": [_is("alertname", alert.alert), _is(names.POLICY, alert.policy)],
+        "receiver": people(catalog, options, alert.severity),
+        "group_wait": str(alert.grace),
+        "group_interval": str(alert.grace),
+    }
+    if alert.severity == "P2":
+        node["repeat_interval"] = str(_repeat_p2(catalog))
+    return _with_windows(catalog, node)
+
+
+def _by_severity(catalog: Catalog, options: Options) -> list[Node]:
+    """Routes that end every other one: each alert with a severity meets one of them."""
+    nodes = []
+    for severity in names.SEVERITIES:
+        node: Node = {
+            "matchers": [_is(names.SEVERITY, severity)],
+            "receiver": people(catalog, options, severity),
+        }
+        if severity == "P2":
+            node["repeat_interval"] = str(_repeat_p2(catalog))
+        nodes.append(_with_windows(catalog, node))
+    return nodes
+
+
+def _repeat_p2(catalog: Catalog) -> Duration:
+    return Duration(max(int(_DAY), int(catalog.notifications.repeat_interval)))
+
+
+def _with_windows(catalog: Catalog, node: Node) -> Node:
+    """Mute a people route in maintenance windows; those of some services need a route each."""
+    everywhere, by_services = maintenance.classes(catalog)
+    if by_services:
+        node["routes"] = [
+            {
+                "matchers": [one_of(names.SERVICE, services)],
+                "receiver": node["receiver"],
+                "mute_time_intervals": windows,
+            }
+            for services, windows in by_services
+        ]
+    if everywhere:
+        node["mute_time_intervals"] = everywhere
+    return node
+
+
+def _is(label: str, value: str) -> str:
+    return f"{label}={quote(value)}"
+
+
+def _inhibitions(catalog: Catalog, rules: list[AlertRule]) -> list[Node]:
+    """What is told already, or is a consequence of it, is not told again."""
+    engine = one_of("alertname", (names.REMEDIATION_FAILED, names.REMEDIATION_RUNNING))
+    down = _is("alertname", names.SERVICE_DOWN)
+    symptoms = one_of("alertname", (names.HIGH_ERROR_RATE, names.HIGH_LATENCY))
+    dependents = {
+        s: found for s in sorted(catalog.services) if (found := dependents_of(catalog, s))
+    }
+    return [
+        *(
+            {
+                "source_matchers": [engine, _is(names.ORIGINAL, alert)],
+                "target_matchers": [_is("alertname", alert)],
+                "equal": list(names.EPISODE_LABELS),
+            }
+            for alert in sorted({r.alert for r in rules if r.policy})
+        ),
+        {
+            "source_matchers": [down],
+            "target_matchers": [symptoms],
+            "equal": [names.SERVICE, names.ENVIRONMENT],
+        },
+        *(
+            {
+                "source_matchers": [down, _is(names.SERVICE, service)],
+                "target_matchers": [symptoms, one_of(names.SERVICE, found)],
+                "equal": [names.ENVIRONMENT],
+            }
+            for service, found in dependents.items()
+        ),
+    ]
+
+
+def dependents_of(catalog: Catalog, service: str) -> list[str]:
+    """Services that depend on it, directly or through others, without itself."""
+    found: set[str] = set()
+    edge = {service}
+    while edge:
+        edge = {name for name, s in catalog.services.items() if edge & set(s.depends_on)} - found
+        found |= edge
+    return sorted(found - {service})
+
+
+def _receivers(catalog: Catalog, options: Options) -> list[Node]:
+    bind, ports = catalog.stack.bind, options.ports
+    slack = _slack(catalog)
+    found: list[Node] = [
+        {"name": PEOPLE, "slack_configs": [slack]},
+        {
+            "name": names.RECEIVER_ENGINE,
+            "webhook_configs": [
+                {
+                    "url": f"http://{places.address(bind, ports.engine)}/api/v1/alerts",
+                    "send_resolved": True,
+                    "max_alerts": ENGINE_MAX_ALERTS,
+                    "http_config": {
+                        "authorization": {
+                            "type": "Bearer",
+                            "credentials_file": f"{_SECRETS}/{names.SECRET_WEBHOOK_TOKEN}",
+                        }
+                    },
+                }
+            ],
+        },
+        {"name": names.RECEIVER_NOBODY},
+    ]
+    if pages(catalog, options):
+        found.append(
+            {
+                "name": PEOPLE_PAGE,
+                "pagerduty_configs": [_pagerduty(catalog, options)],
+                "slack_configs": [slack],
+            }
+        )
+    return found
+
+
+_TITLE = (
+    '{{ if eq .Status "firing" }}[{{ .CommonLabels.severity }}] '
+    "{{ else }}[resolved] {{ end }}{{ .CommonLabels.alertname }}"
+    "{{ with .CommonLabels.original }} of {{ . }}{{ end }}"
+    "{{ with .CommonLabels.service }}: {{ . }}{{ end }}"
+    "{{ if gt (len .Alerts) 1 }} ({{ .Alerts.Firing | len }} firing){{ end }}"
+)
+_TEXT = """{{ range .Alerts }}*{{ .Annotations.summary }}*{{ if eq .Status "resolved" }} (resolved){{ end }}
+{{ with .Annotations.description }}{{ . }}
+{{ end }}{{ with .Annotations.impact }}Impact: {{ . }}
+{{ end }}{{ with .Annotations.remediation }}Loop: {{ . }}
+{{ end }}{{ with .Labels.team }}Team: {{ . }}
+{{ end }}{{ with .Annotations.runbook }}Runbook: {{ . }}
+{{ end }}{{ with .Annotations.dashboard }}Dashboard: {{ . }}
+{{ end }}{{ with .Annotations.console }}Console: {{ . }}
+{{ end }}
+{{ end }}"""
+_COLOUR = (
+    '{{ if ne .Status "firing" }}good{{ else if eq .CommonLabels.severity "P0" }}danger'
+    "{{ else }}warning{{ end }}"
+)
+
+
+def _slack(catalog: Catalog) -> Node:
+    return {
+        "channel": catalog.notifications.slack.channel,
+        "send_resolved": True,
+        "username": "opsloop",
+        "color": _COLOUR,
+        "title": _TITLE,
+        "title_link": "{{ (index .Alerts 0).Annotations.console }}",
+        "fallback": _TITLE,
+        "text": _TEXT,
+    }
+
+
+def _pagerduty(catalog: Catalog, options: Options) -> Node:
+    node: Node = {"routing_key_file": f"{_SECRETS}/{names.SECRET_PAGERDUTY_KEY}"}
+    if options.pagerduty == "stand-in":
+        inbox = places.address(catalog.stack.bind, options.ports.inbox)
+        node["url"] = f"http://{inbox}/pagerduty/v2/enqueue"
+    return node | {
+        "send_resolved": True,
+        "severity": '{{ if eq .CommonLabels.severity "P0" }}critical{{ else }}error{{ end }}',
+        "description": "{{ (index .Alerts 0).Annotations.summary }}"
+        "{{ if gt (len .Alerts) 1 }} and {{ len (slice .Alerts 1) }} more{{ end }}",
+        "class": "{{ .CommonLabels.alertname }}",
+        "component": "{{ .CommonLabels.service }}",
+        "group": "{{ .CommonLabels.team }}",
+        "client": "opsloop",
+        "client_url": "{{ (index .Alerts 0).Annotations.console }}",
+        "details": {
+            "description": "{{ range .Alerts }}{{ .Annotations.description }}\n{{ end }}",
+            "remediation": "{{ range .Alerts }}{{ .Annotations.remediation }}\n{{ end }}",
+            "runbook": "{{ (index .Alerts 0).Annotations.runbook }}",
+        },
+    }

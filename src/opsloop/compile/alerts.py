@@ -1,0 +1,367 @@
+"""The catalogue of alerts: which rules there are, for whom, and which policy meets them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from opsloop import names
+from opsloop.catalog.model import Catalog, Metrics
+from opsloop.catalog.units import Duration
+from opsloop.compile import texts
+from opsloop.compile.options import Options
+from opsloop.compile.rules import disk_used, instance_up, memory_used
+from opsloop.compile.selectors import (
+    Signal,
+    metrics_of,
+    one_of,
+    scrape_interval,
+    scrape_timeout,
+    windows,
+)
+from opsloop.compile.wording import Wording
+from opsloop.errors import BundleError
+
+GROUP_LOOP = "loop"
+GROUP_ALERTS = "alerts"
+MEMORY_FOR = Duration(300_000)  # programs may need much memory for a moment
+
+_NONE = Duration(0)
+
+Shape = Literal[
+    "ServiceDown", "HighErrorRate", "HighLatency", "DiskFull", "MemoryHigh", "Watchdog", "own"
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Clause:
+    """One expression for those subjects (services or hosts) that share all that is in it.
+
+    window, short: the look-back of the condition; equal where there is no second one.
+    sli: has a value for a subject only (ServiceDown) or also (rates) while it is well.
+    """
+
+    expr: str
+    subjects: tuple[str, ...]
+    threshold: float = 0.0
+    window: Duration = _NONE
+    short: Duration = _NONE
+    sli: str = ""
+    metrics: Metrics | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class AlertRule:
+    """One alerting rule: a shape, the policy that meets it (or none), and its clauses."""
+
+    shape: Shape
+    alert: str
+    severity: str  # empty: Watchdog, which nobody is told of
+    policy: str | None
+    scope: Literal["instance", "service"]
+    clauses: tuple[Clause, ...]
+    for_: Duration
+    labels: Mapping[str, str]
+    annotations: Mapping[str, Wording]
+
+    @property
+    def expr(self) -> str:
+        if len(self.clauses) == 1:
+            return self.clauses[0].expr
+        return "\nor\n".join(f"(\n{c.expr}\n)" for c in self.clauses)
+
+    @property
+    def sli(self) -> str:
+        return "\nor\n".join(c.sli for c in self.clauses)
+
+    @property
+    def subjects(self) -> tuple[str, ...]:
+        return tuple(sorted(s for c in self.clauses for s in c.subjects))
+
+    @property
+    def window(self) -> Duration:
+        """The longest look-back."""
+        return Duration(max(int(c.window) for c in self.clauses))
+
+    def as_rule(self) -> dict[str, Any]:
+        rule: dict[str, Any] = {"alert": self.alert, "expr": self.expr}
+        if self.for_:
+            rule["for"] = str(self.for_)
+        rule["labels"] = dict(self.labels)
+        rule["annotations"] = {k: w.template() for k, w in self.annotations.items()}
+        return rule
+
+
+def alert_rules(catalog: Catalog, options: Options) -> list[AlertRule]:
+    """Every alerting rule, sorted by alert and policy.
+
+    Raises BundleError when there are services but no rule that could fire for one.
+    """
+    found = [
+        *_service_rules(catalog, options, "ServiceDown", _down_clauses),
+        *_service_rules(catalog, options, "HighErrorRate", _error_clauses),
+        *_service_rules(catalog, options, "HighLatency", _latency_clauses),
+        *_host_rules(catalog, options),
+        *(_own(catalog, options, name) for name in catalog.alerts),
+    ]
+    if catalog.services and not found:
+        raise BundleError(
+            "alerts", "no alert could ever fire", "give a service targets, a process or metrics"
+        )
+    found.append(_watchdog(catalog))
+    return sorted(found, key=lambda r: (r.alert, r.policy or ""))
+
+
+def alert_groups(catalog: Catalog, rules: Iterable[AlertRule]) -> list[dict[str, Any]]:
+    """The groups `loop` (alerts that a policy meets) and `alerts` (the others)."""
+    loop = [r.as_rule() for r in rules if r.policy]
+    others = [r.as_rule() for r in rules if not r.policy]
+    stack = catalog.stack
+    groups = (
+        (GROUP_LOOP, stack.loop_interval, loop),
+        (GROUP_ALERTS, stack.evaluation_interval, others),
+    )
+    return [
+        {"name": name, "interval": str(interval), "rules": group}
+        for name, interval, group in groups
+        if group
+    ]
+
+
+def interval_of(catalog: Catalog, rule: AlertRule) -> Duration:
+    """How often a rule is evaluated."""
+    return catalog.stack.loop_interval if rule.policy else catalog.stack.evaluation_interval
+
+
+_SEVERITY = {
+    names.SERVICE_DOWN: "P0",
+    names.HIGH_ERROR_RATE: "P0",
+    names.HIGH_LATENCY: "P1",
+    names.DISK_FULL: "P1",
+    names.MEMORY_HIGH: "P1",
+}
+
+
+def _labels(severity: str, policy: str | None) -> dict[str, str]:
+    return {names.SEVERITY: severity} | ({names.POLICY: policy} if policy else {})
+
+
+def _wait(catalog: Catalog, policy: str | None) -> Duration:
+    """With a policy none: the engine looks again before it acts. Without: two evaluations."""
+    return Duration(0 if policy else 2 * int(catalog.stack.evaluation_interval))
+
+
+def _service_rules(
+    catalog: Catalog,
+    options: Options,
+    shape: Shape,
+    clauses: Callable[[Catalog, list[str]], list[Clause]],
+) -> list[AlertRule]:
+    """One rule for each policy that meets this alert for some service, and one for the rest."""
+    by_policy: dict[str | None, list[str]] = {}
+    for name, service in sorted(catalog.services.items()):
+        policy = catalog.remediation.meeting(shape, name, service.team)
+        by_policy.setdefault(policy, []).append(name)
+    found = []
+    for policy, members in by_policy.items():
+        made = clauses(catalog, members)
+        if not made:
+            continue
+        subjects = sorted(s for c in made for s in c.subjects)
+        found.append(
+            AlertRule(
+                shape=shape,
+                alert=shape,
+                severity=_SEVERITY[shape],
+                policy=policy,
+                scope="instance" if shape == names.SERVICE_DOWN else "service",
+                clauses=tuple(made),
+                for_=_wait(catalog, policy),
+                labels=_labels(_SEVERITY[shape], policy),
+                annotations=texts.service(catalog, options, shape, policy, subjects, made),
+            )
+        )
+    return found
+
+
+def _down_clauses(catalog: Catalog, services: list[str]) -> list[Clause]:
+    """Per instance; the look-back is what passes until a cured instance is seen as up.
+
+    A scrape may be under way when the instance comes back (and time out), the next one sees it.
+    """
+    watched = [s for s in services if catalog.services[s].alerts.service_down]
+    up = instance_up(catalog, watched)
+    if up is None:
+        return []
+    seen = [s for s in watched if instance_up(catalog, [s])]
+    window = max(
+        2 * int(scrape_interval(catalog, s)) + int(scrape_timeout(catalog, s)) for s in seen
+    )
+    grouped = f"(\n{up}\n)"
+    return [
+        Clause(
+            expr=f"{grouped} == 0",
+            subjects=tuple(seen),
+            window=Duration(window),
+            short=Duration(window),
+            sli=f"{grouped} == 1",
+        )
+    ]
+
+
+def _rate_groups(
+    catalog: Catalog, services: list[str], threshold: Callable[[str], float | None]
+) -> list[tuple[Signal, float, Duration]]:
+    """(signal with the long window, threshold, short window) of services that agree in all."""
+    groups: dict[tuple[str, float, int, int], list[str]] = {}
+    for name in services:
+        limit = threshold(name)
+        if limit is None:
+            continue
+        long, short = windows(catalog, name)
+        key = (metrics_of(catalog, name).model_dump_json(), limit, int(long), int(short))
+        groups.setdefault(key, []).append(name)
+    return [
+        (
+            Signal(metrics_of(catalog, members[0]), Duration(long), tuple(members)),
+            limit,
+            Duration(short),
+        )
+        for (_, limit, long, short), members in groups.items()
+    ]
+
+
+def _error_clauses(catalog: Catalog, services: list[str]) -> list[Clause]:
+    def threshold(name: str) -> float | None:
+        metrics, limit = metrics_of(catalog, name), catalog.services[name].alerts.error_ratio
+        return None if limit is False or not (metrics.requests and metrics.errors) else float(limit)
+
+    found = []
+    for signal, limit, short in _rate_groups(catalog, services, threshold):
+        both = [f"{signal.errors(w)}\n/\n{signal.requests(w)}\n> {limit!r}" for w in (None, short)]
+        found.append(
+            Clause(
+                expr="\nand\n".join(both if short != signal.window else both[:1]),
+                subjects=signal.services,
+                threshold=limit,
+                window=signal.window,
+                short=short,
+                sli=signal.ratio(short) or "",
+                metrics=signal.metrics,
+            )
+        )
+    return found
+
+
+def _latency_clauses(catalog: Catalog, services: list[str]) -> list[Clause]:
+    def threshold(name: str) -> float | None:
+        metrics, limit = metrics_of(catalog, name), catalog.services[name].alerts.latency_p95
+        return None if limit is False or not metrics.latency else limit.seconds
+
+    found = []
+    for signal, limit, short in _rate_groups(catalog, services, threshold):
+        both = [f"{signal.latency(0.95, w)} > {limit!r}" for w in (None, short)]
+        found.append(
+            Clause(
+                expr="\nand\n".join(both if short != signal.window else both[:1]),
+                subjects=signal.services,
+                threshold=limit,
+                window=signal.window,
+                short=short,
+                sli=f"{signal.latency(0.95, short)} >= 0",
+                metrics=signal.metrics,
+            )
+        )
+    return found
+
+
+def _host_rules(catalog: Catalog, options: Options) -> list[AlertRule]:
+    disks: dict[tuple[float, str], list[str]] = {}
+    memories: dict[float, list[str]] = {}
+    for name, host in sorted(catalog.hosts.items()):
+        disks.setdefault((float(host.disk_full), host.mountpoints), []).append(name)
+        memories.setdefault(float(host.memory_high), []).append(name)
+    disk = [
+        Clause(_over(disk_used(_hosts(members, mountpoints)), limit), tuple(members), limit)
+        for (limit, mountpoints), members in disks.items()
+    ]
+    memory = [
+        Clause(_over(memory_used(_hosts(members)), limit), tuple(members), limit)
+        for limit, members in memories.items()
+    ]
+    wait = _wait(catalog, None)
+    shapes: tuple[tuple[Shape, list[Clause], Duration], ...] = (
+        ("DiskFull", disk, wait),
+        ("MemoryHigh", memory, Duration(max(int(wait), int(MEMORY_FOR)))),
+    )
+    return [
+        AlertRule(
+            shape=shape,
+            alert=shape,
+            severity=_SEVERITY[shape],
+            policy=None,  # what policies do today (restart, scale) is done to services, not hosts
+            scope="instance",
+            clauses=tuple(clauses),
+            for_=wait,
+            labels=_labels(_SEVERITY[shape], None),
+            annotations=texts.host(catalog, options, shape, clauses),
+        )
+        for shape, clauses, wait in shapes
+        if clauses
+    ]
+
+
+def _hosts(members: list[str], mountpoints: str = "") -> str:
+    matcher = one_of(names.SERVICE, members)
+    if not mountpoints:
+        return matcher
+    escaped = mountpoints.replace("\\", "\\\\").replace('"', '\\"')
+    return f'{matcher},mountpoint=~"{escaped}"'
+
+
+def _over(expr: str, limit: float) -> str:
+    return f"{expr} > {limit!r}"
+
+
+def _own(catalog: Catalog, options: Options, name: str) -> AlertRule:
+    """The user's own: our labels are added where the catalog knows them."""
+    alert = catalog.alerts[name]
+    service = catalog.services.get(alert.service) if alert.service else None
+    team = alert.team or (service.team if service else None)
+    policy = catalog.remediation.meeting(name, alert.service, team)
+    labels = _labels(alert.severity, policy)
+    known = {
+        names.SERVICE: alert.service,
+        names.TEAM: team,
+        names.TIER: str(service.tier) if service else None,
+        names.ENVIRONMENT: catalog.stack.environment,
+    }
+    labels |= {k: v for k, v in known.items() if v}
+    labels |= {k: v for k, v in sorted(alert.labels.items()) if k not in labels}
+    expr = alert.expr.strip()
+    return AlertRule(
+        shape="own",
+        alert=name,
+        severity=alert.severity,
+        policy=policy,
+        scope="service",
+        clauses=(Clause(expr, (alert.service,) if alert.service else (), sli=""),),
+        for_=alert.for_,
+        labels=labels,
+        annotations=texts.own(catalog, options, name, policy),
+    )
+
+
+def _watchdog(catalog: Catalog) -> AlertRule:
+    return AlertRule(
+        shape="Watchdog",
+        alert=names.WATCHDOG,
+        severity="",
+        policy=None,
+        scope="service",
+        clauses=(Clause("vector(1)", ()),),
+        for_=Duration(0),
+        labels={names.ENVIRONMENT: catalog.stack.environment},
+        annotations=texts.watchdog(),
+    )

@@ -1,0 +1,71 @@
+"""The bundle: every file that a catalog and options make, by path, with a manifest."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from opsloop import __version__, names
+from opsloop.catalog.model import Catalog
+from opsloop.compile.alertmanager import alertmanager_yml
+from opsloop.compile.alerts import alert_groups, alert_rules
+from opsloop.compile.exporters import blackbox_yml
+from opsloop.compile.facts import engine_json
+from opsloop.compile.native import supervisord_conf
+from opsloop.compile.options import Options
+from opsloop.compile.prometheus import prometheus_yml
+from opsloop.compile.rules import record_groups
+from opsloop.compile.yamltext import dump
+
+FORMAT = 1
+RULES_DIR = "prometheus/rules"
+TESTS_DIR = "prometheus/tests"
+
+
+@dataclass(frozen=True, slots=True)
+class Bundle:
+    """Path (relative, with /) to text, sorted by path; no secret and no absolute path in it."""
+
+    files: Mapping[str, str]
+
+
+def compile_catalog(catalog: Catalog, options: Options) -> Bundle:
+    """Make the bundle: equal inputs give equal bytes.
+
+    Raises InputError for a catalog that cannot be compiled, BundleError when its services would
+    have no alert at all.
+    """
+    rules = alert_rules(catalog, options)
+    groups = [*record_groups(catalog), *alert_groups(catalog, rules)]
+    files = {
+        names.PROMETHEUS_YML: prometheus_yml(catalog, options),
+        names.ALERTMANAGER_YML: alertmanager_yml(catalog, options, rules),
+        names.BLACKBOX_YML: blackbox_yml(),
+        names.SUPERVISORD_CONF: supervisord_conf(catalog, options),
+        names.ENGINE_JSON: engine_json(catalog, options, rules),
+    }
+    for group in groups:
+        files[f"{RULES_DIR}/{group['name']}.yml"] = dump({"groups": [group]})
+    files[names.MANIFEST_JSON] = _manifest(catalog, options, files)
+    return Bundle(dict(sorted(files.items())))
+
+
+def _manifest(catalog: Catalog, options: Options, files: Mapping[str, str]) -> str:
+    inputs: dict[str, Any] = {
+        "catalog": catalog.model_dump(mode="json", by_alias=True),
+        "options": asdict(options),
+    }
+    value = {
+        "format": FORMAT,
+        "opsloop": __version__,
+        "inputs": _sha256(json.dumps(inputs, sort_keys=True, default=str)),
+        "files": {path: _sha256(text) for path, text in sorted(files.items())},
+    }
+    return json.dumps(value, indent=1) + "\n"
+
+
+def _sha256(text: str) -> str:
+    return "sha256:" + hashlib.sha256(text.encode()).hexdigest()

@@ -1,0 +1,102 @@
+"""What the engine is told of each alert that a policy meets: condition, freshness, SLI, grace."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from opsloop import names
+from opsloop.catalog.facts import AlertFacts, EngineInput
+from opsloop.catalog.model import Catalog
+from opsloop.catalog.units import Duration
+from opsloop.compile.alerts import AlertRule, interval_of
+from opsloop.compile.options import Options
+from opsloop.compile.prometheus import up_jobs
+from opsloop.compile.selectors import one_of, quote, scrape_interval, scrape_timeout
+
+LONGEST_GRACE = Duration(180_000)
+
+
+def engine_json(catalog: Catalog, options: Options, rules: Iterable[AlertRule]) -> str:
+    """engine/engine.json: the whole catalog and the facts, in a fixed form."""
+    facts = [facts_of(catalog, rule) for rule in rules if rule.policy]
+    value = EngineInput(catalog=catalog, facts=facts, port_base=options.ports.base)
+    return value.model_dump_json(by_alias=True, indent=1, exclude_none=False) + "\n"
+
+
+def facts_of(catalog: Catalog, rule: AlertRule) -> AlertFacts:
+    """The facts of one alerting rule that a policy meets."""
+    if rule.policy is None:
+        raise ValueError(f"{rule.alert}: no policy meets it")
+    return AlertFacts(
+        alert=rule.alert,
+        policy=rule.policy,
+        scope=rule.scope,
+        severity=rule.severity,
+        condition=_condition(rule),
+        fresh=_fresh(catalog, rule),
+        sli=rule.sli if rule.shape != "own" else _answering(catalog, rule),
+        window_s=look_back(catalog, rule).seconds,
+        interval_s=interval_of(catalog, rule).seconds,
+        grace_s=grace_of(catalog, rule).seconds,
+    )
+
+
+def grace(window: Duration, hold: Duration, evaluation: Duration) -> Duration:
+    """How long people are not told of an alert that the loop heals by itself.
+
+    The condition can hold for its window after the cure, the engine then watches for `hold`,
+    and two evaluations leave room for the action; never over three minutes.
+    """
+    return Duration(min(int(window) + int(hold) + 2 * int(evaluation), int(LONGEST_GRACE)))
+
+
+def grace_of(catalog: Catalog, rule: AlertRule) -> Duration:
+    """0 where people are told at once: no policy, or one that does not act by itself.
+
+    The evaluation counted is the stack's, not the loop's second: it is what the machine takes
+    to start things.
+    """
+    if rule.policy is None or catalog.remediation.mode_of(rule.policy) != "auto":
+        return Duration(0)
+    hold = catalog.remediation.policies[rule.policy].verify.hold
+    return grace(look_back(catalog, rule), hold, catalog.stack.evaluation_interval)
+
+
+def look_back(catalog: Catalog, rule: AlertRule) -> Duration:
+    """How long the condition can outlast its cause; of a user's alert, its `for` and a scrape."""
+    if rule.shape != "own":
+        return rule.window
+    scrapes = [
+        int(scrape_interval(catalog, s)) + int(scrape_timeout(catalog, s)) for s in rule.subjects
+    ]
+    return Duration(int(rule.for_) + max(scrapes, default=int(catalog.stack.scrape_interval)))
+
+
+def _condition(rule: AlertRule) -> str:
+    """The alert's expression; labels that only the rule adds are put on the series."""
+    if rule.shape != "own":
+        return rule.expr
+    expr = f"(\n{rule.expr}\n)"
+    kept = (names.SERVICE, names.TEAM, names.TIER, names.ENVIRONMENT)
+    for label in kept:
+        if label in rule.labels:
+            expr = f'label_replace({expr}, "{label}", {quote(rule.labels[label])}, "", "")'
+    return expr
+
+
+def _up(catalog: Catalog, rule: AlertRule) -> str:
+    plain, databases = up_jobs(catalog)
+    wanted = set(rule.subjects)
+    jobs = [job for job in (*plain, *databases) if job.split("/")[0] in wanted]
+    return f"up{{{one_of('job', jobs)}}}" if jobs else 'up{job=""}'
+
+
+def _fresh(catalog: Catalog, rule: AlertRule) -> str:
+    by = [names.SERVICE] + ([names.INSTANCE] if rule.scope == "instance" else [])
+    return f"min by ({', '.join(by)}) (timestamp({_up(catalog, rule)}))"
+
+
+def _answering(catalog: Catalog, rule: AlertRule) -> str:
+    """A user's alert says nothing of health: its service is well when an instance answers."""
+    by = ", ".join(names.SERVICE_LABELS)
+    return f"max by ({by}) ({_up(catalog, rule)}) == 1"

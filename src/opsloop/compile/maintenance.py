@@ -1,0 +1,45 @@
+"""Maintenance windows as Alertmanager's time intervals, and which services each mutes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from opsloop.catalog.model import Catalog, MaintenanceWindow
+
+_WEEK = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
+
+
+def time_intervals(catalog: Catalog) -> list[dict[str, Any]]:
+    """One named interval for each window (UTC)."""
+    return [
+        {"name": name, "time_intervals": _parts(window)}
+        for name, window in sorted(catalog.notifications.maintenance.items())
+    ]
+
+
+def classes(catalog: Catalog) -> tuple[list[str], list[tuple[list[str], list[str]]]]:
+    """(windows that mute every service, [(services, their windows)] where there are more)."""
+    windows = sorted(catalog.notifications.maintenance.items())
+    everywhere = [name for name, w in windows if not w.services]
+    groups: dict[tuple[str, ...], list[str]] = {}
+    for service in sorted({s for _, w in windows for s in w.services}):
+        own = tuple(name for name, w in windows if not w.services or service in w.services)
+        groups.setdefault(own, []).append(service)
+    return everywhere, [(services, list(own)) for own, services in groups.items()]
+
+
+def _parts(window: MaintenanceWindow) -> list[dict[str, Any]]:
+    """A window that ends before it starts runs into the next day, which is a part of its own."""
+    days: list[str] = [d for d in _WEEK if d in window.weekdays]
+    if window.start < window.end:
+        return [_part(window.start, window.end, days)]
+    parts = [_part(window.start, "24:00", days)]
+    if window.end != "00:00":
+        following: list[str] = [_WEEK[(_WEEK.index(d) + 1) % 7] for d in days]
+        parts.append(_part("00:00", window.end, following))
+    return parts
+
+
+def _part(start: str, end: str, days: list[str]) -> dict[str, Any]:
+    times = {"times": [{"start_time": start, "end_time": end}]}
+    return times | ({"weekdays": days} if days else {})

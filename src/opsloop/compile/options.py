@@ -1,0 +1,29 @@
+"""What `compile` is told beside the catalog: ports, and what stands in for a vendor."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from opsloop.catalog.units import Duration
+from opsloop.settings import Ports
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """Facts of the place where a bundle will run; equal options give equal bytes.
+
+    slack_stand_in: the inbox takes Slack's place (its address is in the secret slack_url).
+    pagerduty: the vendor itself, the inbox in its place, or nobody. retention: wins over the
+    catalog's.
+    """
+
+    ports: Ports = field(default_factory=Ports)
+    slack_stand_in: bool = True
+    pagerduty: Literal["real", "stand-in", "none"] = "stand-in"
+    retention: Duration | None = None
+
+    @property
+    def inbox(self) -> bool:
+        """Whether the inbox runs: something is stood in for."""
+        return self.slack_stand_in or self.pagerduty == "stand-in"

@@ -1,0 +1,173 @@
+"""Which series carry a service's signals: metric profiles, own selectors, rate windows."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from opsloop import names
+from opsloop.catalog.model import Catalog, Metrics
+from opsloop.catalog.units import Duration
+from opsloop.errors import InputError
+
+HTTP = Metrics(
+    requests="http_requests_total",
+    errors='http_requests_total{code=~"5.."}',
+    latency="http_request_duration_seconds",
+)
+BY_SERVICE = ", ".join(names.SERVICE_LABELS)
+BY_INSTANCE = f"{BY_SERVICE}, {names.INSTANCE}"
+RECORDED_WINDOW = Duration(60_000)  # of the rules whose name ends in rate1m
+
+_METRIC = re.compile(r"[a-zA-Z_:][a-zA-Z0-9_:]*")
+_MATCHER = re.compile(
+    r"""\s*([a-zA-Z_][a-zA-Z0-9_]*)\s*(=~|!~|!=|=)\s*("(?:[^"\\\n]|\\.)*"|'(?:[^'\\\n]|\\.)*')\s*"""
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Selector:
+    """A metric and its matchers; `matchers` are PromQL text, as `code=~"5.."`."""
+
+    metric: str
+    matchers: tuple[str, ...] = ()
+
+    @classmethod
+    def parse(cls, text: str) -> Selector:
+        """`metric{label="value",...}`; InputError says what is wrong with anything else."""
+        rest = text.strip()
+        match = _METRIC.match(rest)
+        if match is None:
+            raise InputError(text, "does not begin with a metric name", _SHAPE)
+        rest = rest[match.end() :].strip()
+        if not rest:
+            return cls(match.group())
+        if not (rest.startswith("{") and rest.endswith("}")):
+            raise InputError(text, f"{rest!r} follows the metric name", _SHAPE)
+        return cls(match.group(), _matchers(text, rest[1:-1]))
+
+    def where(self, *matchers: str, suffix: str = "") -> str:
+        """PromQL of this selector with more matchers in front."""
+        inside = ",".join((*matchers, *self.matchers))
+        return f"{self.metric}{suffix}{{{inside}}}"
+
+
+_SHAPE = 'write a metric with matchers, as http_requests_total{code=~"5.."}'
+
+
+def _matchers(text: str, body: str) -> tuple[str, ...]:
+    found: list[str] = []
+    rest = body.strip()
+    while rest:
+        match = _MATCHER.match(rest)
+        if match is None:
+            raise InputError(text, f"{rest!r} is not a matcher", _SHAPE)
+        found.append("".join(match.groups()))
+        rest = rest[match.end() :]
+        if rest and not rest.startswith(","):
+            raise InputError(text, f"a comma is missing before {rest!r}", _SHAPE)
+        rest = rest[1:].strip()
+    return tuple(found)
+
+
+def one_of(label: str, values: Iterable[str]) -> str:
+    """A matcher for any of these values, sorted: `service=~"api|web"`, or `service="api"`."""
+    ordered = sorted(set(values))
+    if len(ordered) == 1:
+        return f"{label}={quote(ordered[0])}"
+    return f"{label}=~{quote('|'.join(re.escape(v).replace(chr(92) + '-', '-') for v in ordered))}"
+
+
+def quote(text: str) -> str:
+    """A PromQL string literal."""
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+    return f'"{escaped}"'
+
+
+def metrics_of(catalog: Catalog, service: str) -> Metrics:
+    """The selectors of a service; a service without a profile has none."""
+    declared = catalog.services[service].metrics
+    if isinstance(declared, Metrics):
+        return declared
+    return HTTP if declared == "http" else Metrics()
+
+
+def scrape_interval(catalog: Catalog, service: str) -> Duration:
+    return catalog.services[service].scrape.interval or catalog.stack.scrape_interval
+
+
+def scrape_timeout(catalog: Catalog, service: str) -> Duration:
+    """Never longer than the interval, which Prometheus would refuse."""
+    scrape = catalog.services[service].scrape
+    wanted = scrape.timeout or catalog.stack.effective_scrape_timeout
+    return Duration(min(int(wanted), int(scrape_interval(catalog, service))))
+
+
+def rate_window(catalog: Catalog, service: str, wanted: Duration) -> Duration:
+    """At least four scrapes: a rate over fewer loses its value when one scrape is late."""
+    return Duration(max(int(wanted), 4 * int(scrape_interval(catalog, service))))
+
+
+def windows(catalog: Catalog, service: str) -> tuple[Duration, Duration]:
+    """(long, short) windows of a service's rate alerts; the short one resets them after a cure."""
+    long = rate_window(catalog, service, catalog.services[service].alerts.window)
+    return long, rate_window(catalog, service, Duration(int(long) // 4))
+
+
+@dataclass(frozen=True, slots=True)
+class Signal:
+    """Services that share selectors and a window, so that one expression serves them all."""
+
+    metrics: Metrics
+    window: Duration
+    services: tuple[str, ...]
+
+    @property
+    def _service(self) -> str:
+        return one_of(names.SERVICE, self.services)
+
+    def _rate(self, selector: str, window: Duration | None, suffix: str = "") -> str:
+        series = Selector.parse(selector).where(self._service, suffix=suffix)
+        return f"rate({series}[{window or self.window}])"
+
+    def requests(self, window: Duration | None = None) -> str | None:
+        """Events a second by service."""
+        text = self.metrics.requests
+        return f"sum by ({BY_SERVICE}) ({self._rate(text, window)})" if text else None
+
+    def errors(self, window: Duration | None = None) -> str | None:
+        """Failed events a second by service; no series where none ever failed."""
+        text = self.metrics.errors
+        return f"sum by ({BY_SERVICE}) ({self._rate(text, window)})" if text else None
+
+    def ratio(self, window: Duration | None = None) -> str | None:
+        """Share of failed events; no value without traffic, 0 where nothing ever failed."""
+        requests, errors = self.requests(window), self.errors(window)
+        if requests is None or errors is None:
+            return None
+        return f"(\n  {errors}\nor\n  0 * {requests}\n)\n/\n({requests} > 0)"
+
+    def latency(self, quantile: float, window: Duration | None = None) -> str | None:
+        """A quantile in seconds; NaN without traffic."""
+        text = self.metrics.latency
+        if text is None:
+            return None
+        rate = self._rate(text, window, suffix="_bucket")
+        inner = f"sum by (le, {BY_SERVICE}) ({rate})"
+        return f"histogram_quantile({quantile}, {inner})"
+
+
+def signals(catalog: Catalog, services: Iterable[str], window: Duration) -> list[Signal]:
+    """Services grouped by selectors and effective window, sorted by their first name."""
+    groups: dict[tuple[str, int], list[str]] = {}
+    for name in sorted(services):
+        metrics = metrics_of(catalog, name)
+        if metrics == Metrics():
+            continue
+        key = (metrics.model_dump_json(), int(rate_window(catalog, name, window)))
+        groups.setdefault(key, []).append(name)
+    return [
+        Signal(metrics_of(catalog, members[0]), Duration(key[1]), tuple(members))
+        for key, members in groups.items()
+    ]

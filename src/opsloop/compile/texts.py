@@ -1,0 +1,198 @@
+"""What people read on a page: summary, description, impact, links, and what the loop does."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING
+from urllib.parse import quote
+
+from opsloop import names
+from opsloop.catalog.model import Catalog
+from opsloop.catalog.policy import Policy, Step
+from opsloop.catalog.units import Duration, Share
+from opsloop.compile import places
+from opsloop.compile.options import Options
+from opsloop.compile.wording import ByLabel, Label, Raw, Value, Wording
+
+if TYPE_CHECKING:
+    from opsloop.compile.alerts import Clause
+
+_SERVICE = Label(names.SERVICE)
+_INSTANCE = Label(names.INSTANCE)
+_RATIO = Value("humanizePercentage")
+_SECONDS = Value("humanizeDuration")
+_NOBODY = "No policy acts on this alert."
+
+
+def service(
+    catalog: Catalog,
+    options: Options,
+    alert: str,
+    policy: str | None,
+    services: list[str],
+    clauses: Iterable[Clause],
+) -> dict[str, Wording]:
+    """The annotations of a shipped alert about services."""
+    subjects = [(s, c) for c in clauses for s in c.subjects]
+    limit = ByLabel.of(names.SERVICE, {s: _limit(alert, c) for s, c in subjects})
+    window = ByLabel.of(names.SERVICE, {s: str(c.window) for s, c in subjects})
+    dependents = ByLabel.of(names.SERVICE, {s: _dependents(catalog, s) for s in services})
+    if alert == names.SERVICE_DOWN:
+        summary = Wording.of(_INSTANCE, " of ", _SERVICE, " is down")
+        description = Wording.of(
+            "Prometheus gets no answer from ", _INSTANCE, " of ", _SERVICE, ", which should run."
+        )
+        impact = "What this instance served fails or falls to the others."
+        series = names.INSTANCE_UP
+    elif alert == names.HIGH_ERROR_RATE:
+        summary = Wording.of(_RATIO, " of requests to ", _SERVICE, " fail")
+        description = Wording.of(
+            _RATIO, " of requests to ", _SERVICE, " failed in the last ", window,
+            " (limit ", limit, ").",
+        )  # fmt: skip
+        impact = "Users get errors."
+        series = names.ERROR_RATIO
+    else:
+        summary = Wording.of(_SERVICE, " is slow: p95 ", _SECONDS)
+        description = Wording.of(
+            "95% of requests to ", _SERVICE, " took up to ", _SECONDS, " in the last ", window,
+            " (limit ", limit, ").",
+        )  # fmt: skip
+        impact = "Users wait."
+        series = names.LATENCY_P95
+    return {
+        "summary": summary,
+        "description": description,
+        "impact": Wording.of(impact, dependents),
+        "runbook": Wording.of(
+            ByLabel.of(names.SERVICE, {s: _runbook(catalog, s, alert) for s in services})
+        ),
+        **_links(catalog, options, series),
+        "remediation": Wording.of(in_words(catalog, policy)),
+    }
+
+
+def host(
+    catalog: Catalog, options: Options, alert: str, clauses: list[Clause]
+) -> dict[str, Wording]:
+    """The annotations of a shipped alert about hosts."""
+    limits = {s: str(Share(c.threshold)) for c in clauses for s in c.subjects}
+    limit = ByLabel.of(names.SERVICE, limits)
+    if alert == names.DISK_FULL:
+        summary = Wording.of(Label("mountpoint"), " of ", _SERVICE, " is ", _RATIO, " full")
+        description = Wording.of(
+            "The file system ", Label("mountpoint"), " of ", _SERVICE, " (", _INSTANCE,
+            ") is ", _RATIO, " full (limit ", limit, ").",
+        )  # fmt: skip
+        impact = "Programs that write there will fail."
+        series = "host:disk:ratio"
+    else:
+        summary = Wording.of(_SERVICE, " has used ", _RATIO, " of its memory")
+        description = Wording.of(
+            _RATIO, " of the memory of ", _SERVICE, " (", _INSTANCE, ") is in use (limit ",
+            limit, ").",
+        )  # fmt: skip
+        impact = "The kernel will begin to kill programs."
+        series = "host:memory:ratio"
+    return {
+        "summary": summary,
+        "description": description,
+        "impact": Wording.of(impact),
+        "runbook": Wording.of(default_runbook(alert)),
+        **_links(catalog, options, series),
+        "remediation": Wording.of(_NOBODY),
+    }
+
+
+def own(catalog: Catalog, options: Options, name: str, policy: str | None) -> dict[str, Wording]:
+    """The annotations of a user's alert: their words, our links."""
+    alert = catalog.alerts[name]
+    runbook = alert.runbook
+    if runbook is None and alert.service in catalog.services:
+        runbook = catalog.services[alert.service or ""].runbook
+    found: dict[str, Wording] = {"summary": Raw.of(alert.summary)}
+    if alert.description:
+        found["description"] = Raw.of(alert.description)
+    found["runbook"] = Raw.of(runbook or default_runbook(name))
+    found["console"] = Wording.of(f"{console(catalog, options)}/alerts?alertname={name}")
+    found["remediation"] = Wording.of(in_words(catalog, policy))
+    return found
+
+
+def watchdog() -> dict[str, Wording]:
+    return {
+        "summary": Wording.of("The way from Prometheus to the engine works"),
+        "description": Wording.of(
+            "This alert always fires; the engine counts the seconds since it last heard of it."
+        ),
+    }
+
+
+def default_runbook(alert: str) -> str:
+    return f"RUNBOOK.md#{alert.lower()}"
+
+
+def console(catalog: Catalog, options: Options) -> str:
+    """The console's address without a slash at its end."""
+    own = f"http://{places.address(catalog.stack.bind, options.ports.console)}"
+    return (catalog.stack.console_url or own).rstrip("/")
+
+
+def in_words(catalog: Catalog, name: str | None) -> str:
+    """A policy in one sentence."""
+    if name is None:
+        return _NOBODY
+    policy = catalog.remediation.policies[name]
+    mode = {
+        "auto": "acts by itself",
+        "approve": "waits for a person's approval",
+        "dry-run": "only says what it would do",
+        "off": "is off",
+    }[catalog.remediation.mode_of(name)]
+    steps = ", then ".join(_step(s) for s in policy.steps)
+    return f"Policy {name} {mode}: {steps}; {_limits(policy)}."
+
+
+def _step(step: Step) -> str:
+    if step.restart is not None:
+        what = "the instance" if step.restart.scope == "instance" else "the service's instances"
+        return f"restart {what}"
+    if step.scale_out is not None:
+        return f"scale out by {step.scale_out.by}"
+    by = step.scale_in.by if step.scale_in is not None else 0
+    return f"scale in by {by}"
+
+
+def _limits(policy: Policy) -> str:
+    hold, limits = policy.verify.hold, policy.limits
+    return f"healed when well for {hold}; at most {limits.max_runs} runs in {limits.window}"
+
+
+def _limit(alert: str, clause: Clause) -> str:
+    if alert == names.HIGH_LATENCY:
+        return str(Duration.of(clause.threshold))
+    return str(Share(clause.threshold))
+
+
+def _runbook(catalog: Catalog, name: str, alert: str) -> str:
+    return catalog.services[name].runbook or default_runbook(alert)
+
+
+def _dependents(catalog: Catalog, name: str) -> str:
+    found = sorted(s for s, v in catalog.services.items() if name in v.depends_on)
+    if not found:
+        return ""
+    verb = "depends" if len(found) == 1 else "depend"
+    return f" {', '.join(found)} {verb} on it."
+
+
+def _links(catalog: Catalog, options: Options, series: str) -> Mapping[str, Wording]:
+    """A graph of the series that the alert is about, and the alert's page in the console."""
+    server = places.address(catalog.stack.bind, options.ports.prometheus)
+    before = quote(f'{series}{{service="', safe="")
+    after = quote('"}', safe="")
+    graph = f"http://{server}/graph?g0.tab=0&g0.range_input=1h&g0.expr={before}"
+    return {
+        "dashboard": Wording.of(graph, _SERVICE, after),
+        "console": Wording.of(f"{console(catalog, options)}/services/", _SERVICE),
+    }
