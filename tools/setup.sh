@@ -73,12 +73,13 @@ is needed; install one (on Ubuntu: sudo apt-get install python3.11 python3.11-ve
         apt_install "python$version-venv"
     fi
     say "making .venv with $("$python" -V)"
+    touch .setup.unfinished
     "$python" -m venv --clear .venv || fail "$python could not make .venv; see above"
 }
 
 venv_works() {
     # Scripts in .venv name its folder, so a folder that was moved or copied needs a new one.
-    [ ! -e .venv/.unfinished ] && is_new_enough .venv/bin/python &&
+    [ ! -e .setup.unfinished ] && is_new_enough .venv/bin/python &&
         { [ ! -e .venv/.folder ] || [ "$(cat .venv/.folder)" = "$PWD" ]; } &&
         .venv/bin/python -c 'import pip' 2>/dev/null
 }
@@ -96,17 +97,17 @@ install_lock() {
     local started=$SECONDS
     say "installing $(grep -c == "requirements/$kind.lock") packages of requirements/$kind.lock"
     # Whatever ends pip half-way leaves this mark, and the next run starts with a new .venv.
-    touch .venv/.unfinished
+    touch .setup.unfinished
     echo "$PWD" >.venv/.folder
     local pip=(.venv/bin/python -m pip --disable-pip-version-check --no-input --quiet install)
     "${pip[@]}" --require-hashes --requirement "requirements/$kind.lock" &&
         "${pip[@]}" --no-deps --no-build-isolation --editable . || {
         # 1 and 2 are pip's own: it has put back what it began. Anything else ended it half-way.
-        [ $? -gt 2 ] || rm .venv/.unfinished
+        [ $? -gt 2 ] || rm .setup.unfinished
         fail "pip could not install requirements/$kind.lock; see above, then run this again"
     }
     fingerprint "$kind" >"$stamp.new"
-    rm .venv/.unfinished
+    rm .setup.unfinished
     mv "$stamp.new" "$stamp"
     say "done in $((SECONDS - started)) s"
 }
