@@ -1,0 +1,146 @@
+"""What a start needs before it touches anything: catalog, bundle, programs, wanted instances."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from opsloop import names
+from opsloop.catalog.facts import EngineInput
+from opsloop.catalog.files import DEFAULTS
+from opsloop.catalog.load import load
+from opsloop.catalog.model import Catalog
+from opsloop.compile.bundle import compile_catalog
+from opsloop.compile.options import Options
+from opsloop.drivers.targets import write_targets
+from opsloop.errors import StoreError
+from opsloop.settings import Ports, Settings
+from opsloop.stack import binaries, build_folder, supervisord
+from opsloop.stack.secrets import vendors
+from opsloop.stack.state import StateFolder, usable
+from opsloop.store.sqlite import SqliteStore
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """All that can be known without a running stack. `before`: what is compiled there now."""
+
+    catalog: Catalog
+    directory: Path
+    options: Options
+    bundle: Mapping[str, str]
+    programs: Mapping[str, Path]
+    before: EngineInput | None
+    warnings: tuple[str, ...]
+
+    @property
+    def conf(self) -> str:
+        return self.bundle[names.SUPERVISORD_CONF]
+
+
+def prepare(
+    settings: Settings,
+    environ: Mapping[str, str],
+    state: StateFolder,
+    say: Callable[[str], None],
+) -> Prepared:
+    """Load, compile, find the programs, and have promtool and amtool look at what is new.
+
+    Raises CatalogError, ArgumentError, MissingBinary or BundleError; nothing is written.
+    """
+    loaded = load(settings.catalog, environ, settings)
+    catalog = loaded.catalog
+    found = vendors(state.secrets, catalog, environ)
+    options = Options(
+        ports=settings.ports,
+        slack_stand_in=found.slack == "stand-in",
+        pagerduty=found.pagerduty,
+    )
+    bundle = compile_catalog(catalog, options).files
+    needed = binaries.needed(catalog)
+    programs = binaries.find_all(needed, catalog.stack.binaries)
+    # Those that are here but not needed now: a catalog that changes later may need them.
+    for program in binaries.needed(None):
+        path = None if program.name in programs else binaries.find(program, catalog.stack.binaries)
+        if path is not None:
+            programs[program.name] = path
+    if build_folder.changes(state.build, bundle):
+        say("checking the bundle with promtool and amtool")
+    return Prepared(
+        catalog=catalog,
+        directory=loaded.directory,
+        options=options,
+        bundle=bundle,
+        programs=programs,
+        before=compiled(state),
+        warnings=tuple(str(w) for w in loaded.warnings),
+    )
+
+
+def with_catalog(settings: Settings, state: StateFolder) -> Settings:
+    """The settings with an absolute catalog path: as given, or what runs, or the default places."""
+    path = settings.catalog
+    info = state.read()
+    if path is None and info is not None and info.started and supervisord.find(state):
+        path = Path(info.catalog)
+    if path is None:
+        path = next((Path(name) for name in DEFAULTS if Path(name).exists()), None)
+    if path is None:
+        return settings
+    return replace(settings, catalog=Path(os.path.abspath(path)))  # noqa: PTH100 - keeps links
+
+
+def compiled(state: StateFolder) -> EngineInput | None:
+    """What the bundle in STATE/build was compiled from; None when there is none to read."""
+    try:
+        return EngineInput.model_validate_json((state.build / names.ENGINE_JSON).read_text())
+    except (OSError, ValidationError):
+        return None
+
+
+def wanted(state: StateFolder, catalog: Catalog, before: EngineInput | None) -> dict[str, int]:
+    """Service -> instances that should run: the store's number, which the loop may have changed.
+
+    A person who changes `instances.wanted` in the catalog means it, so a number that differs
+    from what was compiled before is written to the store.
+    """
+    found = {n: s.instances.wanted for n, s in catalog.services.items() if s.process is not None}
+    path = state.root / names.STORE_FILE
+    if not path.is_file():
+        return found
+    with SqliteStore(path, create=False) as store:
+        for name, declared in found.items():
+            old = before.catalog.services.get(name) if before else None
+            if old is not None and old.instances.wanted != declared:
+                store.set_wanted(name, declared, time.time())
+            found[name] = _within(catalog, name, store.wanted(name) or declared)
+    return found
+
+
+def wanted_now(state: StateFolder, catalog: Catalog) -> dict[str, int]:
+    """As `wanted`, only reading; a store that cannot be read leaves the catalog's numbers."""
+    try:
+        return wanted(state, catalog, None)
+    except StoreError:
+        return wanted(StateFolder(state.root / "nowhere"), catalog, None)
+
+
+def _within(catalog: Catalog, service: str, count: int) -> int:
+    most = catalog.max_instances(service) or count
+    return max(catalog.services[service].instances.min, min(count, most))
+
+
+def write_all_targets(
+    state: StateFolder, catalog: Catalog, ports: Ports, counts: Mapping[str, int]
+) -> None:
+    """targets/SERVICE.json of every process-backed service, and no other file."""
+    kept = {write_targets(state.root, catalog, ports, name, n) for name, n in counts.items()}
+    with usable(state.targets):
+        for path in state.targets.glob("*.json"):
+            if path not in kept:
+                path.unlink()

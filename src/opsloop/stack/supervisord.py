@@ -1,0 +1,238 @@
+"""The supervisord of one stack: started, found again, ended, and what it left behind swept up."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from opsloop import names
+from opsloop.drivers.supervisor import RUNNING_STATES, Supervisor
+from opsloop.errors import DriverError, PartFailed, StackError
+from opsloop.settings import ENV_STATE
+from opsloop.stack import processes
+from opsloop.stack.state import StateFolder, usable
+
+Say = Callable[[str], None]
+
+ENV_SOCKET = "OPSLOOP_SOCKET"
+ENV_PYTHON = "OPSLOOP_PYTHON"
+ENV_CATALOG_DIR = "OPSLOOP_CATALOG_DIR"
+_ENV_SERVER_URL = "SUPERVISOR_SERVER_URL"  # supervisord puts it into every child
+_MODULE = "supervisor.supervisord"
+_KEPT = ("PATH", "LANG", "LC_ALL", "HOME", "TZ", "TMPDIR")
+_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+_START_S = 15.0
+_SHUTDOWN_S = 60.0
+_POLL_S = 0.05
+
+
+def environment(
+    state: StateFolder, catalog_dir: Path, binaries: Mapping[str, str], environ: Mapping[str, str]
+) -> dict[str, str]:
+    """The whole environment of supervisord: where things are, and no secret."""
+    return {
+        "PATH": _PATH,
+        **{name: environ[name] for name in _KEPT if environ.get(name)},
+        ENV_STATE: str(state.root),
+        ENV_PYTHON: sys.executable,
+        ENV_CATALOG_DIR: str(catalog_dir),
+        ENV_SOCKET: str(state.socket_path()),
+        **binaries,
+    }
+
+
+def client(state: StateFolder, timeout_s: float = 5.0) -> Supervisor:
+    """The driver at the socket that stack.json records (or that a start would use)."""
+    info = state.read()
+    return Supervisor(Path(info.socket) if info else state.socket_path(), timeout_s)
+
+
+def find(state: StateFolder) -> int:
+    """The pid of this stack's supervisord, 0 when it does not run.
+
+    The pid file alone proves nothing: after a crash another program may have the number. So
+    the process must have this state folder in its environment and be a supervisord.
+    """
+    try:
+        pid = int(state.pid_file.read_text().strip())
+    except (OSError, ValueError):
+        pid = 0
+    if _is_supervisord(pid, state):
+        return pid
+    # A pid file that was removed or overwritten hides nothing.
+    return next((p for p in processes.pids() if _is_supervisord(p, state)), 0)
+
+
+def _is_supervisord(pid: int, state: StateFolder) -> bool:
+    return (
+        pid > 1
+        and _MODULE in processes.arguments(pid)
+        and processes.environment(pid).get(ENV_STATE) == str(state.root)
+        and processes.alive(pid)
+    )
+
+
+def is_child(pid: int, state: StateFolder, sockets: frozenset[str] | None = None) -> bool:
+    """Whether this process was started by a supervisord of this stack, now or earlier."""
+    url = processes.environment(pid).get(_ENV_SERVER_URL, "")
+    return url.removeprefix("unix://") in (sockets or state.sockets()) if url else False
+
+
+def orphans(state: StateFolder) -> set[int]:
+    """What earlier supervisords of this stack left running, with all below it.
+
+    Only what was started for this very state folder, never the caller or its parents: a shell
+    may have been opened from a child.
+    """
+    sockets = state.sockets()
+    keep = processes.ancestors(os.getpid())
+    roots = {p for p in processes.pids() if p not in keep and is_child(p, state, sockets)}
+    return processes.family(roots) - keep
+
+
+def start(state: StateFolder, env: Mapping[str, str]) -> int:
+    """Start it in a session of its own and wait until it answers; returns its pid.
+
+    Raises PartFailed with its own words when it ends at once.
+    """
+    state.pid_file.unlink(missing_ok=True)
+    socket = Path(env[ENV_SOCKET])
+    conf = state.build / names.SUPERVISORD_CONF
+    out = state.logs / "supervisord.out"
+    argv = [sys.executable, "-W", "ignore", "-m", _MODULE, "-n", "-c", str(conf)]
+    append = os.O_WRONLY | os.O_CREAT | os.O_TRUNC
+    with usable(out):
+        pid = os.posix_spawn(
+            sys.executable,
+            argv,
+            dict(env),
+            file_actions=[
+                (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
+                (os.POSIX_SPAWN_OPEN, 1, str(out), append, 0o644),
+                (os.POSIX_SPAWN_DUP2, 1, 2),
+            ],
+            setsid=True,
+            # A Ctrl-C that this command ignores for a while is no matter of the stack's.
+            setsigdef=[signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGPIPE],
+            setsigmask=[],
+        )
+    driver = Supervisor(socket, 2.0)
+    deadline = time.monotonic() + _START_S
+    try:
+        while not _answers_as(driver, pid):
+            if not processes.alive(pid):
+                raise PartFailed("supervisord", f"ended at once: {tail(out, 3)}", f"see {out}")
+            if time.monotonic() > deadline:
+                raise PartFailed("supervisord", f"does not answer: {tail(out, 3)}", f"see {out}")
+            time.sleep(_POLL_S)
+    except BaseException:
+        processes.end(processes.family([pid]), signal.SIGKILL, 5.0)
+        raise
+    return pid
+
+
+def _answers_as(driver: Supervisor, pid: int) -> bool:
+    try:
+        return driver.pid() == pid
+    except DriverError:
+        return False
+
+
+def stop(state: StateFolder, say: Say) -> bool:
+    """End supervisord and everything it started; False when nothing ran.
+
+    Raises StackError when something of the stack is still there afterwards.
+    """
+    pid = find(state)
+    if pid:
+        _continue_stopped(pid)
+        _shut_down(state, pid, say)
+    left = orphans(state)
+    if left:
+        if not pid:
+            names_ = ", ".join(sorted({processes.command_of(p) for p in left})[:6])
+            say(f"sweeping up what a killed supervisord left: {names_}")
+        _sweep(left)
+    _remove_traces(state)
+    still = orphans(state)
+    if still or find(state):
+        raise StackError(
+            "stack",
+            f"processes {', '.join(map(str, sorted(still or {find(state)})))} do not end",
+            "look at them with `ps`; a process in state D waits for its disk",
+        )
+    return bool(pid or left)
+
+
+def sweep(state: StateFolder, say: Say) -> None:
+    """Before a start: end what a killed supervisord left, which would hold its ports."""
+    left = orphans(state)
+    if left:
+        say(f"sweeping up {len(left)} processes that a killed supervisord left")
+        _sweep(left)
+    _remove_traces(state)
+
+
+def _sweep(left: set[int]) -> None:
+    # A database ends its sessions on INT and waits for them on TERM.
+    databases = {p for p in left if processes.command_of(p) in ("postgres", "postmaster")}
+    still = processes.end(databases, signal.SIGINT, 0.0)
+    still |= processes.end(left - databases, signal.SIGTERM, 8.0)
+    still = processes.end(databases, signal.SIGINT, 8.0) | {p for p in still if p not in databases}
+    processes.end(still, signal.SIGKILL, 5.0)
+
+
+def _shut_down(state: StateFolder, pid: int, say: Say) -> None:
+    driver = client(state, 5.0)
+    try:
+        driver.shutdown()
+    except DriverError:
+        # It does not listen any more; TERM means the same to it.
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGTERM)
+    deadline = time.monotonic() + _SHUTDOWN_S
+    shown = ""
+    while processes.alive(pid):
+        with contextlib.suppress(DriverError):
+            running = [p.name for p in driver.processes() if p.state in RUNNING_STATES]
+            text = f"waiting for {', '.join(running)}" if running else shown
+            if text != shown:
+                say(text)
+                shown = text
+        if time.monotonic() > deadline:
+            say("supervisord does not end; killing it and what it runs")
+            processes.end(processes.family([pid]), signal.SIGKILL, 5.0)
+            return
+        time.sleep(_POLL_S)
+
+
+def _continue_stopped(pid: int) -> None:
+    """A child that is stopped (a hang on purpose) cannot hear that it should end."""
+    for child in processes.family([pid]):
+        if processes.state_of(child) == "T":
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(child, signal.SIGCONT)
+
+
+def _remove_traces(state: StateFolder) -> None:
+    with usable(state.run):
+        for path in (state.pid_file, *map(Path, state.sockets())):
+            path.unlink(missing_ok=True)
+
+
+def tail(path: Path, lines: int) -> str:
+    """The last lines of a log, as one; a sentence when there is none."""
+    try:
+        with path.open("rb") as file:
+            file.seek(0, os.SEEK_END)
+            file.seek(max(0, file.tell() - 16384))
+            text = file.read().decode(errors="replace")
+    except OSError:
+        return "it wrote no log"
+    found = [line.strip() for line in text.splitlines() if line.strip()][-lines:]
+    return " | ".join(found) or "it wrote nothing"
