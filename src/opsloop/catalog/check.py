@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from collections.abc import Set as AbstractSet
 
 from opsloop import names
-from opsloop.catalog import check_policies, check_services
+from opsloop.catalog import check_policies, check_processes, check_services
 from opsloop.catalog.explain import nearest
 from opsloop.catalog.findings import Scope
 from opsloop.catalog.model import Catalog
@@ -24,7 +24,8 @@ BINARIES = (
     "node-exporter",
     "blackbox-exporter",
     "postgres-exporter",
-    "supervisord",
+    "postgres",
+    "setpriv",
 )
 OWN_RULES = frozenset(
     (
@@ -59,7 +60,7 @@ def examine(
     check_services.services(scope)
     check_services.hosts(scope)
     check_services.probes(scope)
-    check_services.processes(scope)
+    check_processes.processes(scope)
     _notifications(scope)
     _rules(scope)
     _alerts(scope)

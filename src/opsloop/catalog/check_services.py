@@ -1,24 +1,18 @@
-"""Rules over services, hosts, probes and processes: references, ports, instances, scrapes."""
+"""Rules over services, hosts and probes: references, instances, scrapes, targets."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from pathlib import PurePosixPath
 
-from opsloop.catalog.explain import nearest
-from opsloop.catalog.findings import Scope, cycles
-from opsloop.catalog.model import Metrics, Process, Scrape, Service, Targets
+from opsloop.catalog.findings import Scope
+from opsloop.catalog.model import Metrics, Scrape, Service, Targets
 from opsloop.catalog.places import Path
-from opsloop.settings import Ports
 
-# Programs that the native runtime runs itself; a process of the catalog cannot have their names.
-STACK_PROGRAMS = (
-    "prometheus", "alertmanager", "node-exporter", "blackbox-exporter", "postgres-exporter",
-    "engine", "inbox", "console", "grafana",
-)  # fmt: skip
-PLACEHOLDERS = ("python", "port", "slot", "state", "catalog_dir")
-_PLACEHOLDER = re.compile(r"\{([a-z_]+)(?::([^{}]*))?\}")
+_MATCHER = r"""\s*[a-zA-Z_]\w*\s*(?:=~|!~|!=|=)\s*(?:"(?:[^"\\\n]|\\.)*"|'(?:[^'\\\n]|\\.)*')\s*"""
+_SELECTOR = re.compile(
+    rf"\s*[a-zA-Z_:][a-zA-Z0-9_:]*\s*(?:\{{(?:{_MATCHER}(?:,{_MATCHER})*,?)?\s*\}})?\s*"
+)
 _LOCAL = ("127.0.0.1", "localhost", "[::1]", "::1")
 
 
@@ -53,7 +47,7 @@ def services(scope: Scope) -> None:
                 scope.refer((*path, "depends_on", i), "services", other, "service")
     _shared_addresses(scope)
     edges = {n: [d for d in s.depends_on if d != n] for n, s in scope.catalog.services.items()}
-    _no_cycles(scope, edges, "services", "depends_on")
+    scope.refuse_cycles(edges, "services", "depends_on")
 
 
 def _source(scope: Scope, path: Path, service: Service) -> None:
@@ -129,6 +123,13 @@ def _metrics(scope: Scope, path: Path, service: Service) -> None:
             scope.error(at, "names no metric", "add requests:, errors: or latency:")
         if given.errors and not given.requests:
             scope.error((*at, "errors"), "errors without requests make no ratio", "add requests:")
+        for field in ("requests", "errors", "latency"):
+            text = getattr(given, field)
+            if text is not None and not _SELECTOR.fullmatch(text):
+                scope.error(
+                    (*at, field), f"{text!r} is not a metric with matchers",
+                    'write it as http_requests_total{code=~"5.."}',
+                )  # fmt: skip
         base = (given.latency or "").split("{")[0].strip()
         if base.endswith(("_bucket", "_sum", "_count")):
             scope.error(
@@ -158,15 +159,13 @@ def scrape(scope: Scope, path: Path, given: Scrape) -> None:
     for field in ("interval", "timeout"):
         if getattr(given, field) == 0:
             scope.error((*path, field), "must be longer than 0")
+    # The stack's own timeout is cut to a shorter interval; one that is written here is meant.
     interval = given.interval or stack.scrape_interval
-    timeout = given.timeout or stack.scrape_timeout
-    if timeout is not None and timeout > interval:
-        field = "timeout" if given.timeout is not None else "interval"
+    if given.timeout is not None and given.timeout > interval:
         scope.error(
-            (*path, field),
-            f"timeout {timeout} is longer than interval {interval}",
-            "" if given.timeout is not None else "add timeout: beside it",
-            reads=[path, ("stack", "scrape_interval"), ("stack", "scrape_timeout")],
+            (*path, "timeout"),
+            f"{given.timeout} is longer than the interval, {interval}",
+            reads=[(*path, "interval"), ("stack", "scrape_interval")],
         )
 
 
@@ -243,97 +242,3 @@ def probes(scope: Scope) -> None:
             scope.error((*path, "target"), f"{probe.target!r} is not host:port", reads=reads)
         elif probe.type == "icmp" and not re.fullmatch(r"[^/\s:]+|[0-9a-fA-F:]+", probe.target):
             scope.error((*path, "target"), f"{probe.target!r} is not a host", reads=reads)
-
-
-def processes(scope: Scope) -> None:
-    for name, process in scope.catalog.processes.items():
-        path = ("processes", name)
-        if name in STACK_PROGRAMS:
-            scope.error(path, f"{name!r} is a program of the stack", "choose another name")
-        for field in ("health", "fault_path"):
-            value = getattr(process, field)
-            if value is None:
-                continue
-            if process.port is None:
-                scope.error(
-                    (*path, field), "cannot be reached without a port", "add port:",
-                    reads=[(*path, "port")],
-                )  # fmt: skip
-            if not value.startswith("/"):
-                scope.error((*path, field), f"{value!r} does not start with /", f"write /{value}")
-        for i, other in enumerate(process.after):
-            if other == name:
-                scope.error((*path, "after", i), "a process cannot start after itself")
-            else:
-                scope.refer((*path, "after", i), "processes", other, "process")
-        for at, text in _words(path, process):
-            _placeholders(scope, at, text, process)
-    edges = {n: [a for a in p.after if a != n] for n, p in scope.catalog.processes.items()}
-    _no_cycles(scope, edges, "processes", "after")
-    _ports(scope)
-
-
-def _words(path: Path, process: Process) -> Iterator[tuple[Path, str]]:
-    for i, word in enumerate(process.command):
-        yield (*path, "command", i), word
-    for key, value in process.environment.items():
-        yield (*path, "environment", key), value
-
-
-def _placeholders(scope: Scope, at: Path, text: str, process: Process) -> None:
-    if "\n" in text or "\r" in text:
-        scope.error(at, "has a line break", "put the script into a file of its own")
-    for match in _PLACEHOLDER.finditer(text):
-        word, other = match.group(1), match.group(2)
-        if word == "port" and other is None and process.port is None:
-            scope.error(at, "{port} without a port", "add port:", reads=[(*at[:2], "port")])
-        elif word == "port" and other is not None:
-            port_path = ("processes", other, "port")
-            if scope.refer(at, "processes", other, "process"):
-                known = scope.catalog.processes.get(other)
-                if known is not None and known.port is None:
-                    scope.error(at, f"process {other!r} has no port", reads=[port_path])
-        elif word not in PLACEHOLDERS:
-            hint = nearest(word, PLACEHOLDERS)
-            if hint.startswith("did"):  # other words in braces may be the program's own
-                scope.error(at, f"{match.group()} is not replaced by anything", hint)
-
-
-def _ports(scope: Scope) -> None:
-    """No two processes, and no process and a part of the stack, on one port."""
-    base = scope.settings.ports.base
-    parts = {p: n for n in STACK_PROGRAMS if (p := _stack_port(n)) is not None}
-    owners: dict[int, str] = {port: f"the stack's {part}" for port, part in parts.items()}
-    for name, process in scope.catalog.processes.items():
-        if process.port is None:
-            continue
-        path, last = ("processes", name, "port"), process.port + process.slots - 1
-        reads = [("processes", name, "slots")]
-        if not 1024 <= process.port + base <= last + base <= 65535:
-            scope.error(
-                path, f"with --port-base {base} its ports are {process.port + base}..{last + base},"
-                " which is not in 1024..65535", reads=reads,
-            )  # fmt: skip
-        for port in range(process.port, last + 1):
-            owner = owners.setdefault(port, f"process {name!r}")
-            if owner != f"process {name!r}":
-                others = [("processes", owner.split("'")[1])] if "'" in owner[8:] else []
-                slot = f" (slot {port - process.port})" if process.slots > 1 else ""
-                scope.error(
-                    path, f"port {port}{slot} is that of {owner}", "choose another",
-                    reads=[*reads, *others],
-                )  # fmt: skip
-                break
-
-
-def _stack_port(program: str) -> int | None:
-    port = getattr(Ports(), program.replace("-", "_"), None)
-    return port if isinstance(port, int) else None
-
-
-def _no_cycles(scope: Scope, edges: dict[str, list[str]], section: str, field: str) -> None:
-    for way in cycles(edges):
-        name = way[0]
-        following = [*way[1:], name]
-        at = (section, name, field, edges[name].index(following[0]))
-        scope.error(at, f"a circle: {' -> '.join([name, *following])}", "remove one of them")

@@ -83,6 +83,14 @@ class Scope:
                 message = f"label {name!r} is Prometheus's own: it starts with __"
                 self.error((*path, name), message, "choose another name")
 
+    def refuse_cycles(self, edges: Mapping[str, list[str]], section: str, field: str) -> None:
+        """An error for each circle among the entries of `section` through their lists `field`."""
+        for way in cycles(edges):
+            following = [*way[1:], way[0]]
+            written: list[str] = getattr(getattr(self.catalog, section)[way[0]], field)
+            at = (section, way[0], field, written.index(following[0]))
+            self.error(at, f"a circle: {' -> '.join([way[0], *following])}", "remove one of them")
+
     def _rests_on_broken(self, paths: Iterable[Path]) -> bool:
         return bool(self._broken) and any(
             related(path, broken) for path in paths for broken in self._broken

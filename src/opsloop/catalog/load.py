@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from opsloop import names
 from opsloop.catalog import check, files, merge, validate
 from opsloop.catalog.model import Catalog
 from opsloop.catalog.places import Places
@@ -41,7 +42,7 @@ def load(
     Raises CatalogError with every problem that can be seen, and nothing else for its content.
     """
     environ = os.environ if environ is None else environ
-    settings = settings or Settings.from_env(environ)
+    settings = _with_kept_secrets(settings or Settings.from_env(environ))
     reading = files.read(path, environ)
     documents = reading.documents
     if not documents:
@@ -71,6 +72,24 @@ def _sorted(problems: list[Problem], documents: list[files.Document]) -> list[Pr
     order = {str(d.file): i for i, d in enumerate(documents)}
     unique = list(dict.fromkeys(problems))
     return sorted(unique, key=lambda p: (order.get(p.file, len(order)), p.line))
+
+
+def _with_kept_secrets(settings: Settings) -> Settings:
+    """A secret that an earlier `up` was given is in the state folder and counts as set."""
+    folder = settings.state / names.SECRETS_DIR
+
+    def kept(name: str) -> bool:
+        try:
+            return (folder / name).exists()
+        except (OSError, ValueError):
+            return False
+
+    return replace(
+        settings,
+        has_slack=settings.has_slack or kept(names.SECRET_SLACK_URL),
+        has_pagerduty=settings.has_pagerduty or kept(names.SECRET_PAGERDUTY_KEY),
+        has_grafana=settings.has_grafana or kept(names.SECRET_GRAFANA_PASSWORD),
+    )
 
 
 def _retention(merged: dict[str, Any], settings: Settings) -> list[Problem]:

@@ -87,7 +87,6 @@ def print_json(value: Any, *, one_line: bool = False) -> None:
         value,
         ensure_ascii=encoding != "utf8",
         indent=None if one_line else 2,
-        separators=(", ", ": "),
         allow_nan=False,
         default=str,
     )

@@ -31,7 +31,9 @@ def differences(folder: Path, bundle: Mapping[str, str]) -> list[Difference]:
     present = _present(folder)
     found = [Difference(p, "missing") for p in bundle if p not in present]
     found += [Difference(p, "extra") for p in present if p not in bundle]
-    found += [Difference(p, "differs") for p in present if p in bundle and _differs(folder, p, bundle)]
+    found += [
+        Difference(p, "differs") for p in present if p in bundle and _differs(folder, p, bundle)
+    ]
     return sorted(found, key=lambda d: d.path)
 
 
@@ -59,7 +61,9 @@ def refuse_foreign(folder: Path) -> None:
         )
     foreign = [p for p in present if p not in ours and p != names.MANIFEST_JSON]
     if foreign:
-        shown = ", ".join(foreign[:3]) + (f" and {len(foreign) - 3} more" if len(foreign) > 3 else "")
+        shown = ", ".join(foreign[:3]) + (
+            f" and {len(foreign) - 3} more" if len(foreign) > 3 else ""
+        )
         raise ArgumentError(
             "--out", f"{folder} holds {shown}, which opsloop did not write", "move them elsewhere"
         )

@@ -1,0 +1,135 @@
+"""promtool and amtool over a bundle on disk: its syntax, and the rules' own tests."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from opsloop import names
+from opsloop.errors import BundleError
+from opsloop.stack import binaries
+
+CHECK_TIMEOUT_S = 120.0
+TEST_TIMEOUT_S = 600.0
+AT_ONCE = 2
+RULES = "prometheus/rules"
+TESTS = "prometheus/tests"
+_LINES_SHOWN = 40
+
+
+@dataclass(frozen=True, slots=True)
+class CheckResult:
+    """What one checker said. `detail`: its own words when it failed, why it was skipped."""
+
+    name: str
+    status: Literal["ok", "failed", "skipped"]
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class _Check:
+    """A checker's command line, to be run in the bundle's folder."""
+
+    name: str
+    program: str
+    arguments: tuple[str, ...]
+    timeout_s: float = CHECK_TIMEOUT_S
+
+
+def check_bundle(root: Path, named: Mapping[str, str] | None = None) -> list[CheckResult]:
+    """promtool check config and check rules, amtool check-config, where the tools are there.
+
+    root: the bundle's folder. named: `stack.binaries` of the catalog, program name -> path.
+    """
+    checks = []
+    if (root / names.PROMETHEUS_YML).is_file():
+        checks.append(
+            _Check("promtool check config", "promtool", ("check", "config", names.PROMETHEUS_YML))
+        )
+    rules = _files(root, RULES)
+    if rules:
+        checks.append(_Check("promtool check rules", "promtool", ("check", "rules", *rules)))
+    if (root / names.ALERTMANAGER_YML).is_file():
+        checks.append(
+            _Check("amtool check-config", "amtool", ("check-config", names.ALERTMANAGER_YML))
+        )
+    return list(_run_all(root, checks, named))
+
+
+def run_tests(
+    root: Path,
+    named: Mapping[str, str] | None = None,
+    each: Callable[[CheckResult], None] = lambda _: None,
+) -> list[CheckResult]:
+    """promtool test rules on every file of the bundle's tests, two at once, in their order.
+
+    each: called with a result as soon as it and all before it are there.
+    """
+    checks = [
+        _Check(path, "promtool", ("test", "rules", path), TEST_TIMEOUT_S)
+        for path in _files(root, TESTS)
+    ]
+    results = []
+    for result in _run_all(root, checks, named):
+        each(result)
+        results.append(result)
+    return results
+
+
+def refuse_failed(results: Sequence[CheckResult]) -> None:
+    """Raise BundleError with the tools' own words when one refused."""
+    failed = [r for r in results if r.status == "failed"]
+    if failed:
+        words = "\n".join(f"{r.name}:\n{_indent(r.detail)}" for r in failed)
+        which = ", ".join(r.name for r in failed)
+        raise BundleError("the compiled bundle", f"is refused by {which}\n{words}")
+
+
+def _files(root: Path, folder: str) -> list[str]:
+    return sorted(str(p.relative_to(root)) for p in (root / folder).glob("*.yml"))
+
+
+def _run_all(
+    root: Path, checks: Sequence[_Check], named: Mapping[str, str] | None
+) -> Iterator[CheckResult]:
+    found: dict[str, Path | None] = {
+        program: binaries.find(binaries.PROGRAMS[program], named)
+        for program in {c.program for c in checks}
+    }
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        yield from pool.map(lambda check: _run(root, check, found[check.program]), checks)
+
+
+def _run(root: Path, check: _Check, program: Path | None) -> CheckResult:
+    if program is None:
+        return CheckResult(check.name, "skipped", f"{check.program} is not installed")
+    try:
+        done = subprocess.run(
+            [str(program), *check.arguments],
+            cwd=root,
+            check=False,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=check.timeout_s,
+        )
+    except subprocess.TimeoutExpired:
+        return CheckResult(check.name, "failed", f"no answer within {check.timeout_s:.0f} s")
+    except OSError as error:
+        return CheckResult(check.name, "failed", f"{program} cannot be run: {error.strerror}")
+    if done.returncode == 0:
+        return CheckResult(check.name, "ok")
+    words = (done.stdout + done.stderr).strip() or f"exit code {done.returncode}, without a word"
+    lines = words.replace(f"{root}/", "").splitlines()
+    if len(lines) > _LINES_SHOWN:
+        lines = [*lines[:_LINES_SHOWN], f"({len(lines) - _LINES_SHOWN} more lines)"]
+    return CheckResult(check.name, "failed", "\n".join(lines))
+
+
+def _indent(text: str) -> str:
+    return "\n".join(f"  {line}" for line in text.splitlines())
