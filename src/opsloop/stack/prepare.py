@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tempfile
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -20,7 +21,7 @@ from opsloop.compile.options import Options
 from opsloop.drivers.targets import write_targets
 from opsloop.errors import StoreError
 from opsloop.settings import Ports, Settings
-from opsloop.stack import binaries, build_folder, supervisord
+from opsloop.stack import binaries, build_folder, checkers, supervisord
 from opsloop.stack.secrets import vendors
 from opsloop.stack.state import StateFolder, usable
 from opsloop.store.sqlite import SqliteStore
@@ -71,6 +72,7 @@ def prepare(
             programs[program.name] = path
     if build_folder.changes(state.build, bundle):
         say("checking the bundle with promtool and amtool")
+        _refuse_broken(bundle, catalog)
     return Prepared(
         catalog=catalog,
         directory=loaded.directory,
@@ -80,6 +82,12 @@ def prepare(
         before=compiled(state),
         warnings=tuple(str(w) for w in loaded.warnings),
     )
+
+
+def _refuse_broken(bundle: Mapping[str, str], catalog: Catalog) -> None:
+    with tempfile.TemporaryDirectory(prefix="opsloop-check-") as folder:
+        build_folder.write(Path(folder), bundle)
+        checkers.refuse_failed(checkers.check_bundle(Path(folder), catalog.stack.binaries))
 
 
 def with_catalog(settings: Settings, state: StateFolder) -> Settings:

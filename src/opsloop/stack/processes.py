@@ -120,6 +120,11 @@ def memory_mib(pid: int) -> float:
     return sum(_memory_kib(p) for p in family([pid])) / 1024
 
 
+def own_memory_mib(pid: int) -> float:
+    """Memory of this one process, in MiB."""
+    return _memory_kib(pid) / 1024
+
+
 def _memory_kib(pid: int) -> int:
     for file, field in (("smaps_rollup", "Pss:"), ("status", "VmRSS:")):
         with contextlib.suppress(OSError):
