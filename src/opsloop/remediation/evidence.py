@@ -109,14 +109,17 @@ class Witness:
         age = now - seen.fresh_at
         if age > stale_after_s:
             return Confirmation(
-                "unknown", f"the newest sample is {age:.0f} s old", seen.fresh_at, seen.value
+                "unknown",
+                f"the newest sample is older than {stale_after_s:g} s",
+                seen.fresh_at,
+                seen.value,
             )
         if seen.condition:
             value = "" if seen.value is None else f" (value {seen.value:.4g})"
             reason = f"{facts.alert} holds on a sample {max(age, 0.0):.1f} s old{value}"
             return Confirmation("yes", reason, seen.fresh_at, seen.value)
-        reason = f"{facts.alert} does not hold on a sample {max(age, 0.0):.1f} s old"
-        return Confirmation("no", reason, seen.fresh_at)
+        # Without the age: the same answer again is the same reason, and no new audit row.
+        return Confirmation("no", f"{facts.alert} does not hold on fresh data", seen.fresh_at)
 
     def look(
         self,

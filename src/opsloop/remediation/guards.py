@@ -6,7 +6,6 @@ import math
 from collections.abc import Callable
 from typing import Final
 
-from opsloop import names
 from opsloop.remediation import ladder, past
 from opsloop.remediation.answers import Answer, Ignore, Pass, Refuse, Wait
 from opsloop.remediation.episode import EpisodeState
@@ -144,13 +143,7 @@ def plannable(s: Situation) -> Answer:
 
 def dependencies_up(s: Situation) -> Answer:
     """Nothing that the service depends on is down: its repair comes first."""
-    down = sorted(
-        {
-            f"{t.service} ({t.alert})"
-            for t in s.troubles
-            if t.firing and (t.severity == "P0" or t.alert == names.SERVICE_DOWN)
-        }
-    )
+    down = sorted({f"{t.service} ({t.alert})" for t in s.troubles if t.firing and t.serious})
     if down:
         return Wait(f"waits for what it depends on: {', '.join(down)}", s.now + RECHECK_S)
     return Pass()
@@ -171,13 +164,15 @@ def settled(s: Situation) -> Answer:
     ends += [
         (f"{t.service} came back", t.ended_at)
         for t in s.troubles
-        if not t.firing and t.ended_at is not None
+        if t.serious and not t.firing and t.ended_at is not None
     ]
     recent = [(why, at) for why, at in ends if abs(s.now - at) < window]
     if not recent:
         return Pass()
     why, at = max(recent, key=lambda pair: pair[1])
-    return Wait(f"the alert looks back {window:g} s and {why} since", min(at, s.now) + window)
+    return Wait(
+        f"the alert looks back {window:g} s, and {why} within that time", min(at, s.now) + window
+    )
 
 
 def target_free(s: Situation) -> Answer:

@@ -79,6 +79,11 @@ class Fleet(Protocol):
     def perform(self, action: Action, token: int) -> StepResult:
         """Do one action, within its limit, and wait until its instance answers.
 
+        Called on a worker's thread. A scale action reaches `wanted` instances, also when some
+        are there already, and changes what Prometheus scrapes: a new instance once it answers,
+        a leaving one before it stops. One that fails undoes what it began. The engine writes
+        `wanted` to the store when it succeeded.
+
         Raises DriverError with `started` when it is not known whether it took effect.
         """
 

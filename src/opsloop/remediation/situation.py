@@ -80,6 +80,11 @@ class Trouble:
     firing: bool
     ended_at: float | None = None
 
+    @property
+    def serious(self) -> bool:
+        """Whether it means that the service cannot be relied on."""
+        return self.severity == "P0" or self.alert == names.SERVICE_DOWN
+
 
 @dataclass(frozen=True, slots=True)
 class Situation:

@@ -1,0 +1,241 @@
+"""What becomes of an episode: it is decided, acted on, told to people, closed."""
+
+from __future__ import annotations
+
+import logging
+from typing import Final
+
+from opsloop.errors import Conflict, Paused
+from opsloop.remediation.decide import Decision, decide, stops_early
+from opsloop.remediation.episode import Episode, EpisodeState
+from opsloop.remediation.escalation import failed_labels, tell
+from opsloop.remediation.evidence import Witness
+from opsloop.remediation.gather import Gatherer, blind
+from opsloop.remediation.guards import HEALED_RECHECK_S
+from opsloop.remediation.ladder import SCALE_IN_RUNG
+from opsloop.remediation.plan import Plan, Run, RunState
+from opsloop.remediation.ports import Escalation, Signals, Store, Written
+from opsloop.remediation.runs import Runs
+from opsloop.remediation.scaling import ScaleIn
+from opsloop.remediation.situation import Situation
+
+OPEN_RECHECK_S: Final = 60.0  # a safety net under episodes that a run works on
+CONFLICT_RECHECK_S: Final = 1.0
+REFUSED_RECHECK_S: Final = 60.0  # of a refusal that pages nobody
+LINGER_S: Final = 3600.0  # how long people are told of a failure whose alert has resolved
+
+log = logging.getLogger("opsloop.engine")
+
+
+class Episodes:
+    """Takes one episode at a time as far as it goes now; the store holds where it stands."""
+
+    def __init__(
+        self,
+        gatherer: Gatherer,
+        store: Store,
+        witness: Witness,
+        runs: Runs,
+        scale_in: ScaleIn,
+        signals: Signals,
+    ) -> None:
+        self._gatherer = gatherer
+        self._store = store
+        self._witness = witness
+        self._runs = runs
+        self._scale_in = scale_in
+        self._signals = signals
+        self._unknown_since: dict[int, float] = {}
+        self._last_word: dict[int, tuple[str, str]] = {}  # (kind, reason) of the last decision
+
+    def recover(self, now: float) -> None:
+        """After a stop of any kind: what was under way is looked at again, soon."""
+        self._last_word.clear()
+        self._unknown_since.clear()
+        working = {run.episode_id for run in self._store.open_runs()}
+        again = (EpisodeState.NEW, EpisodeState.RUNNING, EpisodeState.HEALED, EpisodeState.WATCHED)
+        for episode in self._store.firing():
+            if episode.id not in working and episode.state in again:
+                self._set(episode, episode.state, episode.reason, now, now)
+
+    def consider(self, episode: Episode, now: float) -> None:
+        """Decide an episode that is due."""
+        if any(run.episode_id == episode.id for run in self._store.open_runs()):
+            self._set(episode, EpisodeState.RUNNING, episode.reason, now + OPEN_RECHECK_S, now)
+        elif not episode.firing:
+            self._close(episode, now)
+        elif episode.state in (EpisodeState.ESCALATED, EpisodeState.CLOSED):
+            self._set(episode, episode.state, episode.reason, None, now)
+        else:
+            situation = self._gatherer.known(episode, now)
+            decision = stops_early(situation)
+            if decision is None:
+                situation = self._gatherer.asked(situation, self._unknown_since.get(episode.id))
+                decision = decide(situation)
+                self._note_blindness(situation, now)
+            self._apply(situation, decision, now)
+
+    def _note_blindness(self, situation: Situation, now: float) -> None:
+        if blind(situation):
+            self._unknown_since.setdefault(situation.episode.id, now)
+        else:
+            self._unknown_since.pop(situation.episode.id, None)
+
+    def _apply(self, situation: Situation, decision: Decision, now: float) -> None:
+        episode = situation.episode
+        if decision.kind == "act":
+            self._act(situation, decision, now)
+            return
+        if decision.kind == "wait":
+            healed = episode.state is EpisodeState.HEALED
+            state, due = EpisodeState.HEALED if healed else EpisodeState.NEW, decision.due_at
+        elif decision.escalates:
+            state, due = EpisodeState.ESCALATED, None
+            self._escalate(episode, decision.reason, decision.plan, now)
+        else:
+            state = EpisodeState.WATCHED
+            due = now + REFUSED_RECHECK_S if decision.kind == "refuse" else None
+        self._write(situation, decision, state, due, now)
+
+    def _write(
+        self,
+        situation: Situation,
+        decision: Decision,
+        state: EpisodeState,
+        due: float | None,
+        now: float,
+    ) -> Run | None:
+        """Record a decision; one that only says the same again moves no more than its time."""
+        episode, word = situation.episode, (decision.kind, decision.reason)
+        if decision.kind != "act" and self._last_word.get(episode.id) == word:
+            self._set(episode, state, decision.reason, due, now)
+            return None
+        run = self._store.record(
+            Written(
+                episode=episode,
+                kind=decision.kind,
+                reason=decision.reason,
+                guards=tuple((a.guard, a.answer, a.reason) for a in decision.guards),
+                state=state,
+                due_at=due,
+                plan=decision.plan,
+                attempt=decision.attempt,
+                situation=situation.to_json(),
+            ),
+            now,
+        )
+        self._last_word[episode.id] = word
+        self._signals.count("decisions", kind=decision.kind, guard=decision.stopped_by or "none")
+        log.info(
+            "%s on %s: %s: %s",
+            episode.alert,
+            episode.service or "no service",
+            decision.kind,
+            decision.reason,
+            extra={"action": decision.kind, "episode": episode.id},
+        )
+        return run
+
+    def _act(self, situation: Situation, decision: Decision, now: float) -> None:
+        episode = situation.episode
+        try:
+            run = self._write(situation, decision, EpisodeState.RUNNING, now + OPEN_RECHECK_S, now)
+        except (Conflict, Paused) as error:
+            self._set(episode, episode.state, str(error), now + CONFLICT_RECHECK_S, now)
+            return
+        if run is None:
+            return
+        current = self._store.episode(episode.id)
+        if current.firing != episode.firing:
+            self._runs.cancel(run, "the alert changed before it began", now)
+        else:
+            self._runs.start(run, current, situation.confirmation, now)
+
+    # After a run
+
+    def after(self, run: Run, episode: Episode, now: float) -> None:
+        """What the end of a run means for its episode."""
+        self._last_word.pop(episode.id, None)
+        if not episode.firing:
+            self._close(episode, now)
+        elif run.state is RunState.VERIFIED and run.plan.rung != SCALE_IN_RUNG:
+            self._set(episode, EpisodeState.HEALED, run.reason, now + HEALED_RECHECK_S, now)
+        else:
+            due = now + CONFLICT_RECHECK_S if run.state is RunState.CANCELLED else now
+            self._set(episode, EpisodeState.NEW, run.reason, due, now)
+
+    def _close(self, episode: Episode, now: float) -> None:
+        """The alert resolved. A run that failed all the same is told: an alert can also end
+        because nothing is measured any more."""
+        self._unknown_since.pop(episode.id, None)
+        self._last_word.pop(episode.id, None)
+        if episode.state is EpisodeState.ESCALATED:
+            self._set(episode, episode.state, episode.reason, None, now)  # until it is over
+            return
+        runs = self._store.runs_of(episode.id)
+        last = runs[-1] if runs else None
+        failed = last if last is not None and last.state is RunState.FAILED else None
+        if failed and failed.plan.rung != SCALE_IN_RUNG and not self._is_well(episode):
+            reason = f"the alert resolved, but run {failed.id} is not verified: {failed.reason}"
+            self._escalate(episode, reason, None, now)
+            self._set(episode, EpisodeState.ESCALATED, reason, None, now)
+            return
+        healed = last is not None and last.state is RunState.VERIFIED
+        self._set(episode, EpisodeState.CLOSED, "healed" if healed else "resolved", None, now)
+
+    def _is_well(self, episode: Episode) -> bool:
+        """Whether the fault is seen to be gone, and the service to be measured."""
+        facts = self._gatherer.facts(episode)
+        if facts is None:
+            return True
+        seen = self._witness.look(facts, episode.labels)
+        return seen.condition is False and seen.sli is not None
+
+    # People
+
+    def _escalate(self, episode: Episode, reason: str, plan: Plan | None, now: float) -> None:
+        runs = self._store.runs_of(episode.id)
+        actions = {run.id: self._store.actions(run.id) for run in runs}
+        run_id = runs[-1].id if runs else None
+        words = tell(episode, reason, runs, actions, plan)
+        labels = failed_labels(episode, run_id)
+        if self._store.escalate(episode, run_id, reason, labels, words, now):
+            self._signals.count("escalations", policy=episode.policy or "none")
+            log.warning(
+                "people are told of %s: %s",
+                episode.alert,
+                reason,
+                extra={"action": "escalate", "episode": episode.id},
+            )
+
+    def is_over(self, escalation: Escalation, now: float) -> bool:
+        """Whether people need not be told any more: the episode ended, and the service is
+        measured and well; or a person closed it."""
+        episode = self._store.episode(escalation.episode_id)
+        if episode.state is EpisodeState.CLOSED:
+            return True
+        if episode.firing or episode.ended_at is None:
+            return False
+        if abs(now - episode.ended_at) < LINGER_S and not self._is_well(episode):
+            return False
+        self._set(episode, EpisodeState.CLOSED, "resolved", None, now)
+        return True
+
+    # Scaling in
+
+    def scale_in(self, episode: Episode, now: float) -> None:
+        """Decide whether the service of an episode that ended scales in."""
+        situation = self._gatherer.known(episode, now, "scale_in")
+        decision = stops_early(situation)
+        if decision is None:
+            situation = self._gatherer.asked(situation, None)
+            decision = decide(situation)
+        if decision.kind == "act":
+            self._act(situation, decision, now)
+        elif situation.confirmation.answer == "yes":
+            self._scale_in.loud(episode, now)
+
+    def _set(
+        self, episode: Episode, state: EpisodeState, reason: str, due: float | None, now: float
+    ) -> None:
+        self._store.set_episode(episode.id, state, reason, due, now)
