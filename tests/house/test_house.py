@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import configparser
+import os
 import re
+import shutil
 import subprocess
 import tomllib
 from itertools import pairwise
@@ -168,3 +170,30 @@ def test_steps_between_releases_are_semantic() -> None:
         for v in re.findall(r"^## \[(\d+\.\d+\.\d+)\]", text, re.MULTILINE)
     ]
     assert all(newer > older for newer, older in pairwise(versions))
+
+
+@pytest.mark.parametrize(
+    ("file", "line", "complaint"),
+    [
+        ("catalog/units.py", "import opsloop.cli", "opsloop.catalog is not allowed to import"),
+        ("remediation/plan.py", "import time", "opsloop.remediation is not allowed to import time"),
+        ("extra/__init__.py", "", "opsloop.extra"),
+    ],
+)
+def test_the_import_rules_break_on(file: str, line: str, complaint: str, tmp_path: Path) -> None:
+    shutil.copytree(ROOT / "src", tmp_path / "src")
+    shutil.copy(ROOT / ".importlinter", tmp_path)
+    broken = tmp_path / "src/opsloop" / file
+    broken.parent.mkdir(exist_ok=True)
+    with broken.open("a") as out:
+        out.write(f"\n{line}\n")
+    done = subprocess.run(
+        [ROOT / VENV / "lint-imports", "--no-cache", "--no-logo"],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(tmp_path / "src")},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert complaint in done.stdout
