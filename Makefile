@@ -44,7 +44,7 @@ test-alerts: setup ## compile the catalog; promtool runs the unit tests of every
 
 .PHONY: test
 test: dev ## the core tests, under 8 minutes
-	@$(PYTEST) -n 2 $(ARGS)
+	@$(PYTEST) -n 2 --dist loadfile $(ARGS)
 
 .PHONY: test-full
 test-full: dev ## the slow tests
