@@ -28,6 +28,8 @@ CREATE TABLE IF NOT EXISTS messages (
 ) STRICT
 """
 _COLUMNS = "id, received_at, vendor, path, accepted, reason, status, title, body"
+_OLDEST = f"SELECT {_COLUMNS} FROM messages WHERE id > ? ORDER BY id LIMIT ?"  # noqa: S608
+_NEWEST = f"SELECT {_COLUMNS} FROM messages WHERE id > ? ORDER BY id DESC LIMIT ?"  # noqa: S608
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,14 +104,10 @@ class Messages:
         return new
 
     def since(self, after: int, limit: int) -> list[Message]:
-        return _since(self._db, after, limit)
+        return [_message(row) for row in self._db.execute(_OLDEST, (after, limit))]
 
     def newest(self, limit: int) -> list[Message]:
-        rows = self._db.execute(
-            f"SELECT {_COLUMNS} FROM messages ORDER BY id DESC LIMIT ?",  # noqa: S608
-            (limit,),
-        )
-        return [_message(row) for row in rows]
+        return [_message(row) for row in self._db.execute(_NEWEST, (0, limit))]
 
     def close(self) -> None:
         self._db.close()
@@ -126,22 +124,23 @@ def reading(path: Path) -> Iterator[sqlite3.Connection]:
 
 
 def read(path: Path, after: int, limit: int) -> list[Message]:
-    """Messages with an id above `after`, oldest first; none when there is no file yet."""
+    """The oldest `limit` messages with an id above `after`; none when there is no file yet."""
+    return _read(path, _OLDEST, after, limit)
+
+
+def read_newest(path: Path, after: int, limit: int) -> list[Message]:
+    """The newest `limit` messages with an id above `after`, oldest first."""
+    return _read(path, _NEWEST, after, limit)[::-1]
+
+
+def _read(path: Path, query: str, after: int, limit: int) -> list[Message]:
     if not path.exists():
         return []
     try:
         with reading(path) as db:
-            return _since(db, after, limit)
+            return [_message(row) for row in db.execute(query, (after, limit))]
     except sqlite3.Error as error:
         raise StateUnusable(str(path), f"cannot be read: {error}") from None
-
-
-def _since(db: sqlite3.Connection, after: int, limit: int) -> list[Message]:
-    rows = db.execute(
-        f"SELECT {_COLUMNS} FROM messages WHERE id > ? ORDER BY id LIMIT ?",  # noqa: S608
-        (after, limit),
-    )
-    return [_message(row) for row in rows]
 
 
 def _message(row: Any) -> Message:
