@@ -266,8 +266,8 @@ _TITLE = (
 _TEXT = """{{ range .Alerts }}*{{ .Annotations.summary }}*{{ if eq .Status "resolved" }} (resolved){{ end }}
 {{ with .Annotations.description }}{{ . }}
 {{ end }}{{ with .Annotations.impact }}Impact: {{ . }}
-{{ end }}{{ with .Annotations.remediation }}Loop: {{ . }}
-{{ end }}{{ with .Labels.team }}Team: {{ . }}
+{{ end }}{{ if not .Labels.original }}{{ with .Annotations.remediation }}Loop: {{ . }}
+{{ end }}{{ end }}{{ with .Labels.team }}Team: {{ . }}
 {{ end }}{{ with .Annotations.runbook }}Runbook: {{ . }}
 {{ end }}{{ with .Annotations.dashboard }}Dashboard: {{ . }}
 {{ end }}{{ with .Annotations.console }}Console: {{ . }}

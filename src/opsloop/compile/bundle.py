@@ -12,6 +12,7 @@ from opsloop import __version__, names
 from opsloop.catalog.model import Catalog
 from opsloop.compile.alertmanager import alertmanager_yml
 from opsloop.compile.alerts import alert_groups, alert_rules
+from opsloop.compile.alerttests import test_files
 from opsloop.compile.exporters import blackbox_yml
 from opsloop.compile.facts import engine_json
 from opsloop.compile.native import supervisord_conf
@@ -49,6 +50,8 @@ def compile_catalog(catalog: Catalog, options: Options) -> Bundle:
     }
     for group in groups:
         files[f"{RULES_DIR}/{group['name']}.yml"] = dump({"groups": [group]})
+    tests = test_files(catalog, rules, [group["name"] for group in groups])
+    files |= {f"{TESTS_DIR}/{name}": text for name, text in tests.items()}
     files[names.MANIFEST_JSON] = _manifest(catalog, options, files)
     return Bundle(dict(sorted(files.items())))
 

@@ -87,7 +87,7 @@ def _condition(rule: AlertRule) -> str:
 def _up(catalog: Catalog, rule: AlertRule) -> str:
     plain, databases = up_jobs(catalog)
     wanted = set(rule.subjects)
-    jobs = [job for job in (*plain, *databases) if job.split("/")[0] in wanted]
+    jobs = [job for job in (*plain, *databases) if job in wanted]
     return f"up{{{one_of('job', jobs)}}}" if jobs else 'up{job=""}'
 
 

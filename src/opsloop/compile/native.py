@@ -187,6 +187,9 @@ def _stack(catalog: Catalog, options: Options) -> list[Program]:
 
 def _postgres_exporter(catalog: Catalog, database: places.Database) -> Program:
     secret = f"{STATE}/{names.SECRETS_DIR}/{names.SECRET_DATABASE_PASSWORD}"
+    if database.password_file:
+        beside = "" if database.password_file.startswith("/") else f"{CATALOG_DIR}/"
+        secret = f"{beside}{database.password_file}"
     address = places.listen(catalog.stack.bind, database.exporter_port)
     return Program(
         database.program,
@@ -197,7 +200,7 @@ def _postgres_exporter(catalog: Catalog, database: places.Database) -> Program:
             "--disable-settings-metrics",
         ),
         environment=(
-            ("DATA_SOURCE_PASS_FILE", database.password_file or secret),
+            ("DATA_SOURCE_PASS_FILE", secret),
             (
                 "DATA_SOURCE_URI",
                 f"{database.instance}/{database.database}?sslmode=disable&connect_timeout=1",

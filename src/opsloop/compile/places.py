@@ -9,6 +9,7 @@ from opsloop.catalog.model import Catalog
 from opsloop.compile.options import Options
 from opsloop.errors import InputError
 
+CATALOG_LINK = "catalog"  # in the state folder
 _PORT_OF = re.compile(r"\{port:([a-z][a-z0-9-]*)\}")
 
 
@@ -34,6 +35,14 @@ def process_port(catalog: Catalog, options: Options, process: str) -> int:
 def with_ports(catalog: Catalog, options: Options, text: str) -> str:
     """`{port:NAME}` replaced by the first port of that process."""
     return _PORT_OF.sub(lambda m: str(process_port(catalog, options, m.group(1))), text)
+
+
+def beside_catalog(path: str) -> str:
+    """A path of the catalog, which is relative to its folder, as seen from build/prometheus.
+
+    `up` makes STATE/catalog a link to that folder, so that no absolute path gets into build/.
+    """
+    return path if path.startswith("/") else f"../../{CATALOG_LINK}/{path}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -65,8 +65,7 @@ def jobs(catalog: Catalog, options: Options) -> list[Job]:
     """Every scrape job: the stack's parts, hosts, probes, and one for each service."""
     _refuse_taken_names(catalog)
     found = _own(catalog, options) + _hosts(catalog)
-    for name in sorted(catalog.services):
-        found += _service(catalog, options, name)
+    found += [job for name in sorted(catalog.services) if (job := _service(catalog, options, name))]
     for name, probe in sorted(catalog.probes.items()):
         found.append(_probe(catalog, options, name, probe))
     return found
@@ -89,14 +88,15 @@ def labels_of(catalog: Catalog, service: str, team: str, tier: str = OWN_TIER) -
 
 
 def up_jobs(catalog: Catalog) -> tuple[list[str], list[str]]:
-    """(jobs whose `up` tells of a service's instances, jobs whose `pg_up` does), sorted."""
+    """(jobs whose `up` tells of a service's instances, jobs whose `pg_up` does), sorted.
+
+    A job has the name of its service.
+    """
     plain: list[str] = []
     databases: list[str] = []
     for name, service in sorted(catalog.services.items()):
         if service.postgres is not None:
             databases.append(name)
-            if _has_targets(service.targets):
-                plain.append(f"{name}/targets")
         elif service.process is not None or _has_targets(service.targets):
             plain.append(name)
     return plain, databases
@@ -128,7 +128,8 @@ def _stamp(labels: Labels) -> list[Job]:
 def _auth(scrape: Scrape) -> Job:
     if isinstance(scrape.auth, BasicAuth):
         auth = scrape.auth
-        return {"basic_auth": {"username": auth.username, "password_file": auth.password_file}}
+        secret = places.beside_catalog(auth.password_file)
+        return {"basic_auth": {"username": auth.username, "password_file": secret}}
     return {"basic_auth": _STACK_AUTH} if scrape.auth == "stack" else {}
 
 
@@ -138,7 +139,10 @@ def _discovery(targets: Targets, files: list[str]) -> Job:
         found["static_configs"] = [{"targets": sorted(set(targets.static))}]
     if files or targets.files:
         found["file_sd_configs"] = [
-            {"files": [*files, *sorted(set(targets.files))], "refresh_interval": "5s"}
+            {
+                "files": [*files, *(places.beside_catalog(f) for f in sorted(set(targets.files)))],
+                "refresh_interval": "5s",
+            }
         ]
     return found
 
@@ -198,26 +202,21 @@ def _scrape(catalog: Catalog, scrape: Scrape) -> Job:
     }
 
 
-def _service(catalog: Catalog, options: Options, name: str) -> list[Job]:
+def _service(catalog: Catalog, options: Options, name: str) -> Job | None:
     service = catalog.services[name]
     labels = service_labels(catalog, name)
-    found: list[Job] = []
     if service.postgres is not None:
-        found.append(_database(catalog, options, name, labels))
-    files = []
-    if service.process is not None and service.postgres is None:
-        files.append(f"../../{names.TARGETS_DIR}/{name}.json")
-    if files or _has_targets(service.targets):
-        instance = {"source_labels": ["__address__"], "target_label": names.INSTANCE}
-        found.append(
-            {
-                "job_name": f"{name}/targets" if found else name,
-                **_scrape(catalog, service.scrape),
-                **_discovery(service.targets, files),
-                "relabel_configs": [*_stamp(labels), instance],
-            }
-        )
-    return found
+        return _database(catalog, options, name, labels)
+    files = [f"../../{names.TARGETS_DIR}/{name}.json"] if service.process is not None else []
+    if not files and not _has_targets(service.targets):
+        return None
+    instance = {"source_labels": ["__address__"], "target_label": names.INSTANCE}
+    return {
+        "job_name": name,
+        **_scrape(catalog, service.scrape),
+        **_discovery(service.targets, files),
+        "relabel_configs": [*_stamp(labels), instance],
+    }
 
 
 def _database(catalog: Catalog, options: Options, name: str, labels: Labels) -> Job:

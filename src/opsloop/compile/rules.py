@@ -52,7 +52,7 @@ def instance_up(catalog: Catalog, services: Iterable[str] | None = None) -> str 
     plain, databases = up_jobs(catalog)
     if services is not None:
         wanted = set(services)
-        plain = [job for job in plain if job.split("/")[0] in wanted]
+        plain = [job for job in plain if job in wanted]
         databases = [job for job in databases if job in wanted]
     parts = []
     if plain:

@@ -22,16 +22,32 @@ RECORDED_WINDOW = Duration(60_000)  # of the rules whose name ends in rate1m
 
 _METRIC = re.compile(r"[a-zA-Z_:][a-zA-Z0-9_:]*")
 _MATCHER = re.compile(
-    r"""\s*([a-zA-Z_][a-zA-Z0-9_]*)\s*(=~|!~|!=|=)\s*("(?:[^"\\\n]|\\.)*"|'(?:[^'\\\n]|\\.)*')\s*"""
+    r"""\s*([a-zA-Z_][a-zA-Z0-9_]*)\s*(=~|!~|!=|=)\s*"""
+    r"""("(?:[^"\\\n]|\\.)*"|'(?:[^'\\\n]|\\.)*'|`[^`]*`)\s*"""
 )
+_ESCAPE = re.compile(r"\\(.)")
+_ESCAPES = {"n": "\n", "t": "\t", "r": "\r", "\\": "\\", '"': '"', "'": "'"}
+_SHAPE = 'write a metric with matchers, as http_requests_total{code=~"5.."}'
+
+
+@dataclass(frozen=True, slots=True)
+class Matcher:
+    """One label matcher; `value` is what the quotes hold, unescaped."""
+
+    label: str
+    op: str  # =, !=, =~ or !~
+    value: str
+
+    def __str__(self) -> str:
+        return f"{self.label}{self.op}{quote(self.value)}"
 
 
 @dataclass(frozen=True, slots=True)
 class Selector:
-    """A metric and its matchers; `matchers` are PromQL text, as `code=~"5.."`."""
+    """A metric and its matchers."""
 
     metric: str
-    matchers: tuple[str, ...] = ()
+    matchers: tuple[Matcher, ...] = ()
 
     @classmethod
     def parse(cls, text: str) -> Selector:
@@ -39,36 +55,48 @@ class Selector:
         rest = text.strip()
         match = _METRIC.match(rest)
         if match is None:
-            raise InputError(text, "does not begin with a metric name", _SHAPE)
+            raise InputError(repr(text), "does not begin with a metric name", _SHAPE)
         rest = rest[match.end() :].strip()
         if not rest:
             return cls(match.group())
         if not (rest.startswith("{") and rest.endswith("}")):
-            raise InputError(text, f"{rest!r} follows the metric name", _SHAPE)
+            raise InputError(repr(text), f"{rest!r} follows the metric name", _SHAPE)
         return cls(match.group(), _matchers(text, rest[1:-1]))
 
     def where(self, *matchers: str, suffix: str = "") -> str:
         """PromQL of this selector with more matchers in front."""
-        inside = ",".join((*matchers, *self.matchers))
+        inside = ",".join((*matchers, *map(str, self.matchers)))
         return f"{self.metric}{suffix}{{{inside}}}"
 
 
-_SHAPE = 'write a metric with matchers, as http_requests_total{code=~"5.."}'
-
-
-def _matchers(text: str, body: str) -> tuple[str, ...]:
-    found: list[str] = []
+def _matchers(text: str, body: str) -> tuple[Matcher, ...]:
+    found: list[Matcher] = []
     rest = body.strip()
     while rest:
         match = _MATCHER.match(rest)
         if match is None:
-            raise InputError(text, f"{rest!r} is not a matcher", _SHAPE)
-        found.append("".join(match.groups()))
+            raise InputError(repr(text), f"{rest!r} is not a matcher", _SHAPE)
+        label, op, literal = match.groups()
+        found.append(Matcher(label, op, _unquoted(text, literal)))
         rest = rest[match.end() :]
         if rest and not rest.startswith(","):
-            raise InputError(text, f"a comma is missing before {rest!r}", _SHAPE)
+            raise InputError(repr(text), f"a comma is missing before {rest!r}", _SHAPE)
         rest = rest[1:].strip()
     return tuple(found)
+
+
+def _unquoted(text: str, literal: str) -> str:
+    inside = literal[1:-1]
+    if literal.startswith("`"):
+        return inside
+
+    def plain(match: re.Match[str]) -> str:
+        if match.group(1) not in _ESCAPES:
+            reason = f"{match.group()!r} is no escape of PromQL"
+            raise InputError(repr(text), reason, "write two backslashes for one")
+        return _ESCAPES[match.group(1)]
+
+    return _ESCAPE.sub(plain, inside)
 
 
 def one_of(label: str, values: Iterable[str]) -> str:

@@ -1,0 +1,156 @@
+"""Label values that meet matchers, so that tests can make series for selectors of any user."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+
+from opsloop.compile.selectors import Matcher
+
+# Values that monitored programs really use, for matchers that only say what is not wanted.
+_USUAL = ("200", "500", "404", "2xx", "5xx", "OK", "error", "success", "GET", "0", "1", "x")
+_CLASSES = {"d": "0", "w": "a", "s": " ", "D": "a", "W": "-", "S": "a"}
+
+
+def meeting(matchers: Sequence[Matcher], unlike: Sequence[Matcher] = ()) -> dict[str, str] | None:
+    """Labels that meet all `matchers` and, when given, fail one of `unlike`; None: none found.
+
+    A label that need not be there is left out.
+    """
+    labels = sorted({m.label for m in (*matchers, *unlike)})
+    found: dict[str, str] = {}
+    for label in labels:
+        value = _first(label, matchers, unlike, wanted=True)
+        if value is None:
+            return None
+        found[label] = value
+    if not unlike or any(not _meets(found.get(m.label, ""), m) for m in unlike):
+        return {k: v for k, v in found.items() if v}
+    for label in sorted({m.label for m in unlike}):
+        value = _first(label, matchers, unlike, wanted=False)
+        if value is not None:
+            return {k: v for k, v in (found | {label: value}).items() if v}
+    return None
+
+
+def matched(pattern: str) -> str | None:
+    """A text that a regular expression matches from end to end; None: none found."""
+    return next((t for t in _candidates([pattern]) if _full(pattern, t)), None)
+
+
+def fits(pattern: str, text: str) -> bool:
+    """Whether a regular expression matches a text from end to end."""
+    return _full(pattern, text)
+
+
+def _first(
+    label: str, matchers: Sequence[Matcher], unlike: Sequence[Matcher], *, wanted: bool
+) -> str | None:
+    """The first value that meets the label's matchers; not wanted: and fails one of `unlike`."""
+    own = [m for m in matchers if m.label == label]
+    others = [m for m in unlike if m.label == label]
+    for value in _candidates([m.value for m in (*own, *others)]):
+        if all(_meets(value, m) for m in own) and (
+            wanted or any(not _meets(value, m) for m in others)
+        ):
+            return value
+    return None
+
+
+def _candidates(patterns: Sequence[str]) -> Iterator[str]:
+    for pattern in patterns:
+        yield pattern
+        yield from _Sampler(pattern).texts()
+    yield ""
+    yield from _USUAL
+
+
+def _meets(value: str, matcher: Matcher) -> bool:
+    plain = matcher.op in ("=", "!=")
+    same = value == matcher.value if plain else _full(matcher.value, value)
+    return same == (matcher.op in ("=", "=~"))
+
+
+def _full(pattern: str, text: str) -> bool:
+    try:
+        return re.fullmatch(pattern, text, re.DOTALL) is not None
+    except re.error:
+        return False
+
+
+class _Sampler:
+    """A shortest text for each alternative of a regular expression; wrong ones are sifted out."""
+
+    def __init__(self, pattern: str) -> None:
+        self._text = pattern
+        self._at = 0
+
+    def texts(self) -> list[str]:
+        return self._alternatives()
+
+    def _peek(self) -> str:
+        return self._text[self._at] if self._at < len(self._text) else ""
+
+    def _next(self) -> str:
+        char = self._peek()
+        self._at += 1
+        return char
+
+    def _alternatives(self) -> list[str]:
+        found = [self._sequence()]
+        while self._peek() == "|":
+            self._next()
+            found.append(self._sequence())
+        return found
+
+    def _sequence(self) -> str:
+        text = ""
+        while self._peek() not in ("", "|", ")"):
+            text += self._quantified(self._atom())
+        return text
+
+    def _atom(self) -> str:
+        char = self._next()
+        if char == "(":
+            self._flags()
+            inner = self._alternatives()[0]
+            self._next()
+            return inner
+        if char == "[":
+            return self._class()
+        if char == "\\":
+            escaped = self._next()
+            return _CLASSES.get(escaped, escaped)
+        return {".": "0", "^": "", "$": ""}.get(char, char)
+
+    def _flags(self) -> None:
+        if self._peek() == "?":
+            while self._peek() not in ("", ":", ")", ">"):
+                self._next()
+            if self._peek() in (":", ">"):
+                self._next()
+
+    def _class(self) -> str:
+        negated = self._peek() == "^"
+        members = ""
+        while (char := self._next()) not in ("", "]") or not members:
+            if not char:
+                break
+            members += _CLASSES.get(self._peek(), self._peek()) if char == "\\" else char
+            if char == "\\":
+                self._next()
+        if negated:
+            return next(c for c in "a0-_/ZQ~" if c not in members)
+        return members[0] if members else ""
+
+    def _quantified(self, atom: str) -> str:
+        char = self._peek()
+        if char in ("*", "?", "+"):
+            self._next()
+            if self._peek() == "?":
+                self._next()
+            return atom if char == "+" else ""
+        if char == "{" and (count := re.match(r"\{(\d+)(,\d*)?\}", self._text[self._at :])):
+            self._at += count.end()
+            return atom * int(count.group(1))
+        return atom

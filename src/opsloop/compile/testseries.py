@@ -1,0 +1,91 @@
+"""Series for unit tests, and what a condition makes of them tick by tick."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+from opsloop.catalog.units import Duration
+from opsloop.compile.selectors import quote
+
+Labels: TypeAlias = Mapping[str, str]
+Phase: TypeAlias = tuple[float, int]  # what is added at each tick, for how many ticks
+Check: TypeAlias = tuple[int, float | None]  # at this tick: fires with this value, or does not
+START = 1_000_000  # a counter near zero would be extrapolated to zero
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One input series: its name with labels, and its values in promtool's notation."""
+
+    series: str
+    values: str
+
+    @classmethod
+    def of(cls, metric: str, labels: Labels, values: str) -> Line:
+        inside = ",".join(f"{k}={quote(v)}" for k, v in sorted(labels.items()))
+        return cls(f"{metric}{{{inside}}}", values)
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """One unit test. `labels` are those that the series give the alert."""
+
+    name: str
+    tick: Duration
+    labels: Labels = field(default_factory=dict)
+    series: Sequence[Line] = ()
+    checks: Sequence[Check] = ()
+
+
+def counter(phases: Sequence[Phase], start: float = START) -> str:
+    """Values of a counter that grows by each phase's step."""
+    parts, value = [number(start)], start
+    for step, ticks in phases:
+        if ticks:
+            first = value + step
+            parts.append(f"{number(first)}+{number(step)}x{ticks - 1}")
+            value += step * ticks
+    return " ".join(parts)
+
+
+def gauge(phases: Sequence[Phase]) -> str:
+    """Values that stay as they are for each phase's ticks."""
+    return " ".join(f"{number(value)}x{ticks - 1}" for value, ticks in phases if ticks)
+
+
+def number(value: float) -> str:
+    return str(int(value)) if value == int(value) else repr(value)
+
+
+def steps(phases: Sequence[Phase]) -> list[float]:
+    """What each tick added; tick 0 added nothing."""
+    return [0.0, *(step for step, ticks in phases for _ in range(ticks))]
+
+
+def over(added: Sequence[float], at: int, window: int) -> float:
+    """What the last `window` ticks before and at `at` added."""
+    return sum(added[max(0, at - window + 1) : at + 1])
+
+
+def turns(conditions: Sequence[float | None], wait_ticks: int, from_tick: int = 0) -> list[Check]:
+    """Checks right before and at each turn from not firing to firing and back.
+
+    conditions: by tick, the value while the condition holds; wait_ticks: how long it must.
+    """
+    firing: list[float | None] = []
+    since: int | None = None
+    for at, value in enumerate(conditions):
+        since = None if value is None else (at if since is None else since)
+        firing.append(value if since is not None and at - since >= wait_ticks else None)
+    found: list[Check] = []
+    for at in range(max(1, from_tick), len(firing)):
+        if (firing[at] is None) != (firing[at - 1] is None):
+            found += [(at - 1, firing[at - 1]), (at, firing[at])]
+    return found
+
+
+def ticks_in(duration: Duration, tick: Duration) -> int:
+    """Whole ticks that cover a duration."""
+    return -(-int(duration) // int(tick))
