@@ -228,14 +228,17 @@ class ProcessFleet:
         absent: list[tuple[int, ProcessInfo | None]],
         deadline: float,
     ) -> StepResult:
+        """Start slots one by one; when one does not come up, end again those that were begun."""
         told: list[str] = []
+        begun: list[ProcessInfo] = []
         for slot, info in absent:
             if info is None:
+                self._undo(begun, told)
                 raise DriverError(
                     action.service,
                     f"supervisord knows no slot {slot}",
                     "run `opsloop reload`",
-                    started=bool(told),
+                    started=bool(begun),
                 )
             step = Action(
                 kind="start",
@@ -245,18 +248,32 @@ class ProcessFleet:
                 health=process.health or "",
                 limit_s=action.limit_s,
             )
+            begun.append(info)
             try:
                 self._supervisor.start(info.target)
+                result = self._await(step, [info.target], deadline)
             except DriverError as error:
+                self._undo(begun, told)
                 raise DriverError(
-                    info.target, error.reason, error.next_step, started=bool(told) or error.started
+                    info.target,
+                    "; ".join([error.reason, *told]),
+                    error.next_step,
+                    started=len(begun) > 1 or error.started,
                 ) from error
-            result = self._await(step, [info.target], deadline)
             told.append(result.output)
             if not result.ok:
+                self._undo(begun, told)
                 return StepResult(ok=False, started=True, output="\n".join(told))
         output = "\n".join(told) or f"{action.wanted} instances run already"
         return StepResult(ok=True, started=bool(told), output=output)
+
+    def _undo(self, begun: list[ProcessInfo], told: list[str]) -> None:
+        for info in begun:
+            try:
+                self._supervisor.stop(info.target)
+                told.append(f"{info.target}: stopped again")
+            except DriverError as error:
+                told.append(f"{info.target}: could not be stopped again: {error.reason}")
 
     def _stop(self, surplus: list[ProcessInfo], deadline: float) -> StepResult:
         told: list[str] = []

@@ -50,6 +50,10 @@ class ThreadWorkers:
         """How many were submitted and have not finished."""
         return self._pending
 
+    def idle(self) -> bool:
+        """Whether nothing runs and every result was taken."""
+        return self._pending == 0 and self._finished.empty()
+
     def close(self, wait_s: float) -> bool:
         """Let what runs finish, for at most wait_s; False when some still does."""
         for _ in self._threads:
@@ -65,7 +69,7 @@ class ThreadWorkers:
                 finished = Finished(key, work())
             except Exception as error:  # noqa: BLE001 - the engine judges it
                 finished = Finished(key, None, error)
+            self._finished.put(finished)
             with self._lock:
                 self._pending -= 1
-            self._finished.put(finished)
             self._wake()

@@ -91,6 +91,10 @@ class Engine:
         self._stage("post", lambda: self._notices.flush(now))
         return now if more else self._next_wake(now)
 
+    def reconcile_soon(self) -> None:
+        """A webhook left alerts out: read Alertmanager's list at the next tick. Any thread."""
+        self._reconciler.next_at = 0.0
+
     def _stage(self, name: str, work: Callable[[], None]) -> bool:
         """Do one part of a tick; what breaks in it does not stop the others."""
         try:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
-from opsloop.errors import StoreError, StoreUnusable
+from opsloop.errors import Paused, StoreError, StoreUnusable
 from opsloop.remediation.episode import Alert, Episode, EpisodeState
 from opsloop.remediation.plan import Run, RunState
 from opsloop.remediation.ports import ActionRecord, Escalation, PastRun, StepResult, Written
@@ -40,6 +40,7 @@ class SqliteStore:
         self._readers: queue.SimpleQueue[sqlite3.Connection] = queue.SimpleQueue()
         self._readers.put(prepare(path))
         self.writer = Writer(path)
+        self._stopping = ""
 
     def close(self) -> None:
         self.writer.close()
@@ -144,6 +145,14 @@ class SqliteStore:
 
         self.writer.call(work)
 
+    def stop_actions(self, why: str) -> None:
+        """As a pause, but of this process only and not for longer than it lives."""
+        self._stopping = why
+
+    def _refuse_when_stopping(self) -> None:
+        if self._stopping:
+            raise Paused("the loop", self._stopping)
+
     def lease(self, holder: str, now: float, ttl: float) -> bool:
         return (
             self.writer.call(
@@ -163,6 +172,8 @@ class SqliteStore:
         return [rows.past_run(r) for r in found]
 
     def record(self, written: Written, now: float) -> Run | None:
+        if written.kind == "act":
+            self._refuse_when_stopping()
         return self.writer.call(lambda c: changes.record(c, written, now))
 
     def run(self, run_id: int) -> Run:
@@ -185,6 +196,7 @@ class SqliteStore:
         return [rows.action(r) for r in self._rows("actions", run_id=run_id)]
 
     def begin_action(self, run: Run, index: int, now: float) -> None:
+        self._refuse_when_stopping()
         self.writer.call(lambda c: changes.begin_action(c, run, index, now))
 
     def end_action(self, run: Run, index: int, result: StepResult, now: float) -> None:

@@ -1,0 +1,430 @@
+"""Wiring: the engine's and the inbox's process, each made of store, drivers, core and HTTP.
+
+`python -m opsloop.app engine --state DIR` and `python -m opsloop.app inbox --state DIR --port N`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import errno
+import fcntl
+import ipaddress
+import logging
+import os
+import signal
+import socket
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from opsloop import __version__, names
+from opsloop.errors import (
+    InputError,
+    NotRunning,
+    OpsloopError,
+    PortTaken,
+    StateUnusable,
+    StoreError,
+)
+from opsloop.log import configure
+
+if TYPE_CHECKING:
+    from opsloop.catalog.facts import EngineInput
+    from opsloop.drivers.fleet import ProcessFleet
+    from opsloop.drivers.workers import ThreadWorkers
+    from opsloop.remediation.engine import Engine
+    from opsloop.store.sqlite import SqliteStore
+    from opsloop.web.intake import Intake
+    from opsloop.web.metrics import EngineMetrics, Facts
+
+ENV_SOCKET: Final = "OPSLOOP_SOCKET"
+LOCK_FILE: Final = "data/engine.lock"
+DRAIN_S: Final = 7.0  # for actions under way at SIGTERM; supervisord kills after 10
+STUCK_S: Final = 60.0  # a loop that has not turned for so long is not ready
+LONGEST_WAIT_S: Final = 5.0  # of the loop, so that a clock that jumps does not hold it up
+BUG_WAIT_S: Final = 1.0
+log = logging.getLogger("opsloop.app")
+
+
+class EngineLoop:
+    """The one thread that calls the engine's tick, woken by the intake and by workers."""
+
+    def __init__(self, make: Callable[[], Engine], workers: ThreadWorkers) -> None:
+        """make: a new engine of what engine.json says now. OpsloopError: the old one stays."""
+        self._make = make
+        self._engine = make()
+        self._workers = workers
+        self._wake = threading.Event()
+        self._reload = False
+        self._stop_by: float | None = None
+        self._turned_at = time.monotonic()
+        self._thread = threading.Thread(target=self._run, name="loop", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def wake(self) -> None:
+        """Something happened: turn now."""
+        self._wake.set()
+
+    def reconcile(self) -> None:
+        """Read the list of Alertmanager now."""
+        self._engine.reconcile_soon()
+        self.wake()
+
+    def reload(self) -> None:
+        """Take engine.json anew, as soon as no action is under way."""
+        self._reload = True
+        self.wake()
+
+    def stop(self, drain_s: float) -> None:
+        """Let the actions under way end and be recorded, for at most drain_s."""
+        self._stop_by = time.monotonic() + drain_s
+        self.wake()
+        self._thread.join(drain_s + 5)
+
+    @property
+    def active(self) -> bool:
+        return self._engine.active
+
+    @property
+    def silent_s(self) -> float:
+        """Seconds since the loop turned last."""
+        return time.monotonic() - self._turned_at
+
+    def not_ready(self) -> str:
+        """Why the loop does not do its work; empty when it does."""
+        if not self._thread.is_alive():
+            return "the loop ended"
+        if self.silent_s > STUCK_S:
+            return f"the loop has not turned for {self.silent_s:.0f} s"
+        return "" if self._engine.active else "another engine is active, or the store refuses"
+
+    def _run(self) -> None:
+        while not self._over():
+            self._wake.clear()
+            idle = self._workers.idle()
+            now = time.time()
+            try:
+                next_at = self._engine.tick(now)
+            except Exception:
+                log.exception("the engine's turn failed")
+                next_at = now + BUG_WAIT_S
+            self._turned_at = time.monotonic()
+            if self._reload and idle:
+                self._exchange()
+                continue
+            self._wake.wait(min(max(0.0, next_at - time.time()), LONGEST_WAIT_S))
+
+    def _over(self) -> bool:
+        if self._stop_by is None:
+            return False
+        return self._workers.idle() or time.monotonic() > self._stop_by
+
+    def _exchange(self) -> None:
+        """Between two turns, with no result on its way: nothing is lost with the old engine."""
+        self._reload = False
+        try:
+            self._engine = self._make()
+            log.info("engine.json was read anew", extra={"action": "reload"})
+        except OpsloopError as error:
+            log.error("the old engine.json stays in force: %s", error)
+
+
+def read_input(state: Path) -> EngineInput:
+    """engine.json of the bundle in STATE/build. Raises NotRunning or InputError."""
+    from pydantic import ValidationError
+
+    from opsloop.catalog.facts import EngineInput
+
+    path = state / names.BUILD_DIR / names.ENGINE_JSON
+    try:
+        return EngineInput.model_validate_json(path.read_bytes())
+    except OSError as error:
+        raise NotRunning(str(path), f"{error.strerror}", "run `opsloop up`") from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(p) for p in first["loc"])
+        raise InputError(str(path), f"{where}: {first['msg']}", "run `opsloop up`") from error
+
+
+def supervisor_socket(state: Path, environ: Mapping[str, str]) -> Path:
+    """Where supervisord listens: from its children's environment, else from stack.json."""
+    if environ.get(ENV_SOCKET):
+        return Path(environ[ENV_SOCKET])
+    from opsloop.stack.state import StateFolder
+
+    info = StateFolder(state).read()
+    if info is None:
+        raise NotRunning(str(state), "there is no stack.json", "run `opsloop up`")
+    return Path(info.socket)
+
+
+@contextlib.contextmanager
+def only_engine(state: Path) -> Iterator[None]:
+    """Hold the state folder against a second engine; the kernel frees it with the process."""
+    path = state / LOCK_FILE
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise StateUnusable(
+            str(path), f"cannot be written: {error.strerror}", "choose another --state"
+        ) from error
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+        yield
+    except BlockingIOError:
+        holder = os.pread(descriptor, 32, 0).decode(errors="replace").strip() or "unknown"
+        raise StateUnusable(
+            str(path), f"another engine runs on it (pid {holder})", "stop that one first"
+        ) from None
+    finally:
+        os.close(descriptor)
+
+
+def listen_on(bind: str, port: int) -> socket.socket:
+    """A listening socket. Raises PortTaken, or InputError for an address that is not ours."""
+    family = socket.AF_INET6 if ":" in bind else socket.AF_INET
+    sock = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        sock.bind((bind, port))
+        sock.listen(2048)
+        sock.setblocking(False)
+    except OSError as error:
+        sock.close()
+        if error.errno == errno.EADDRINUSE:
+            raise PortTaken(
+                f"port {port}", "another process holds it", "`opsloop doctor` names it"
+            ) from error
+        raise InputError(f"{bind}:{port}", f"cannot be listened on: {error.strerror}") from error
+    return sock
+
+
+class EngineProcess:
+    """All parts of the engine, wired. Raises an OpsloopError for the part that is missing."""
+
+    def __init__(self, state: Path, environ: Mapping[str, str]) -> None:
+        from opsloop.drivers.alertmanager import Alertmanagers
+        from opsloop.drivers.fleet import ProcessFleet
+        from opsloop.drivers.http import BasicAuth, HttpClient
+        from opsloop.drivers.prometheus import Prometheus
+        from opsloop.drivers.supervisor import Supervisor
+        from opsloop.drivers.workers import ThreadWorkers
+        from opsloop.settings import Ports
+        from opsloop.store.sqlite import SqliteStore
+        from opsloop.web.auth import Secret
+        from opsloop.web.metrics import EngineMetrics
+
+        self.state = state
+        given = read_input(state)
+        self.ports = Ports(given.port_base)
+        self.bind = given.catalog.stack.bind
+        self.password = Secret(state / names.SECRETS_DIR / names.SECRET_SCRAPE_PASSWORD)
+        self.token = Secret(state / names.SECRETS_DIR / names.SECRET_WEBHOOK_TOKEN)
+        host = reachable(self.bind)
+        http, auth = HttpClient(), BasicAuth(names.SCRAPE_USER, self.password.path)
+        self._prometheus = Prometheus(http, f"http://{host}:{self.ports.prometheus}", auth)
+        self._alerts = Alertmanagers(http, [f"http://{host}:{self.ports.alertmanager}"], auth)
+        self._supervisor = Supervisor(supervisor_socket(state, environ))
+        self.store: SqliteStore = SqliteStore(state / names.STORE_FILE)
+        self.store.drop_lease()  # we hold the lock: whoever had it is gone
+        self.metrics: EngineMetrics = EngineMetrics()
+        self.workers = ThreadWorkers(self._wake)
+        self.fleet: ProcessFleet | None = None
+        self._fleet_type = ProcessFleet
+        self.loop = EngineLoop(self._engine, self.workers)
+        self.intake: Intake | None = None
+        self.metrics.read_at_scrape(self._facts, _GAUGES)
+
+    def _engine(self) -> Engine:
+        from opsloop.remediation.engine import Engine
+
+        given = read_input(self.state)
+        self.fleet = self._fleet_type(
+            self._supervisor, given.catalog, self.ports, self.state, self.store.wanted
+        )
+        self.fleet.write_all_targets()
+        return Engine(
+            given,
+            store=self.store,
+            metrics=self._prometheus,
+            alerts=self._alerts,
+            fleet=self.fleet,
+            workers=self.workers,
+            signals=self.metrics,
+            holder=f"{socket.gethostname()}:{os.getpid()}",
+        )
+
+    def _wake(self) -> None:
+        self.loop.wake()
+
+    def application(self) -> Callable[..., Any]:
+        """The ASGI application over these parts."""
+        from opsloop.web import api, auth, intake
+
+        self.intake = intake.Intake(
+            self.store,
+            auth.bearer(self.token),
+            self.metrics,
+            changed=lambda _: self.loop.wake(),
+            reconcile=self.loop.reconcile,
+        )
+        alerts = self.intake
+        face = api.Api(
+            self.store,
+            auth.basic(self.password),
+            self.metrics,
+            ready=self.loop.not_ready,
+            watchdog_at=lambda: alerts.watchdog_at,
+            changed=self.loop.wake,
+        )
+        return api.create(face.app(), alerts, auth.hosts_for(self.bind))
+
+    def stop(self) -> None:
+        """Begin nothing more, let what is under way end, and say so in the store."""
+        log.info("the engine stops", extra={"action": "stop"})
+        self.store.stop_actions("the engine stops")
+        self.loop.stop(DRAIN_S)
+        with contextlib.suppress(StoreError):
+            self.store.drop_lease()
+
+    def _facts(self) -> Facts:
+        found: dict[str, dict[tuple[str, ...], float]] = {
+            "opsloop_build_info": {(__version__,): 1.0},
+            "opsloop_active": {(): float(self.loop.active)},
+            "opsloop_loop_silent_seconds": {(): self.loop.silent_s},
+            "opsloop_actions_under_way": {(): float(self.workers.pending)},
+            "opsloop_store_commits": {(): float(self.store.writer.commits)},
+        }
+        with contextlib.suppress(StoreError):
+            found["opsloop_paused"] = {(): float(self.store.paused()[0])}
+            found["opsloop_episodes"] = {
+                (state,): float(count) for state, count in self.store.counts().items()
+            }
+        return found
+
+
+_GAUGES: Final[Mapping[str, str]] = {
+    "opsloop_build_info": "Always 1. | version",
+    "opsloop_active": "1 while this engine holds the lease.",
+    "opsloop_loop_silent_seconds": "Since the engine's loop turned last.",
+    "opsloop_actions_under_way": "Actions that were begun and have no result yet.",
+    "opsloop_store_commits": "Transactions since the start; each is one fsync.",
+    "opsloop_paused": "1 while the kill switch is on.",
+    "opsloop_episodes": "Episodes that are not closed. | state",
+}
+
+
+def reachable(bind: str) -> str:
+    """The host by which parts that listen on `bind` are reached from this machine."""
+    with contextlib.suppress(ValueError):
+        address = ipaddress.ip_address(bind)
+        if address.is_unspecified:
+            bind = "127.0.0.1" if address.version == 4 else "::1"
+        return f"[{bind}]" if ":" in bind else bind
+    return bind
+
+
+def run_engine(state: Path) -> None:
+    """Serve until SIGTERM or SIGINT. Raises an OpsloopError when it cannot start."""
+    with only_engine(state):
+        engine = EngineProcess(state, os.environ)
+        try:
+            sock = listen_on(engine.bind, engine.ports.engine)
+            engine.loop.start()
+            log.info("the engine listens on port %d", engine.ports.engine)
+            serve(engine.application(), sock, on_stop=engine.stop, on_hangup=engine.loop.reload)
+        finally:
+            engine.store.close()
+
+
+def run_inbox(state: Path, port: int) -> None:
+    """Serve the inbox on loopback."""
+    from opsloop.web import inbox
+
+    sock = listen_on("127.0.0.1", port)
+    serve(inbox.create(state / names.INBOX_FILE), sock)
+
+
+def serve(
+    app: Callable[..., Any],
+    sock: socket.socket,
+    *,
+    on_stop: Callable[[], None] = lambda: None,
+    on_hangup: Callable[[], None] = lambda: None,
+) -> None:
+    """One uvicorn in this thread. on_stop runs on another thread before it stops listening."""
+    import uvicorn
+
+    class Server(uvicorn.Server):
+        @contextlib.contextmanager
+        def capture_signals(self) -> Iterator[None]:
+            yield  # ours, below
+
+    config = uvicorn.Config(
+        app,
+        loop="uvloop",
+        http="httptools",
+        ws="none",
+        lifespan="auto",
+        access_log=False,
+        log_config=None,
+        server_header=False,
+        timeout_keep_alive=75,
+        timeout_graceful_shutdown=2,
+    )
+    server = Server(config)
+
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        stopping = asyncio.Event()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, stopping.set)
+        loop.add_signal_handler(signal.SIGHUP, on_hangup)
+        serving = asyncio.ensure_future(server.serve(sockets=[sock]))
+        waiting = asyncio.ensure_future(stopping.wait())
+        await asyncio.wait({serving, waiting}, return_when=asyncio.FIRST_COMPLETED)
+        waiting.cancel()
+        await loop.run_in_executor(None, on_stop)
+        server.should_exit = True
+        await serving
+
+    uvicorn.Config.get_loop_factory  # noqa: B018 - refuse a uvicorn without it, here
+    factory = config.get_loop_factory()
+    with asyncio.Runner(loop_factory=factory) as runner:
+        runner.run(main())
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Exit code: 0 stopped as asked, else that of the error, which is one line of the log."""
+    parser = argparse.ArgumentParser(prog="opsloop.app", description=__doc__)
+    parts = parser.add_subparsers(dest="part", required=True)
+    engine = parts.add_parser("engine", help="the closed loop and its webhook intake")
+    inbox = parts.add_parser("inbox", help="stands in for Slack and PagerDuty")
+    for part in (engine, inbox):
+        part.add_argument("--state", type=Path, required=True, help="state folder of the stack")
+    inbox.add_argument("--port", type=int, required=True)
+    given = parser.parse_args(arguments)
+    configure()
+    try:
+        if given.part == "engine":
+            run_engine(given.state.absolute())
+        else:
+            run_inbox(given.state.absolute(), given.port)
+    except OpsloopError as error:
+        log.error("%s", error)
+        return error.exit_code
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""What happened, as rows and text for people: pure rendering of the store's values."""
