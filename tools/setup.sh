@@ -49,12 +49,14 @@ apt_install() {
     command -v apt-get >/dev/null || fail "$* must be installed, and this machine has no apt-get"
     [ "$(id -u)" = 0 ] || fail "$* must be installed; run: sudo $line; then run this again"
     say "installing $*"
-    local options=(-y -qq --no-install-recommends -o DPkg::Lock::Timeout=300)
+    local options=(-y -qq --no-install-recommends -o DPkg::Lock::Timeout=300) said
     export DEBIAN_FRONTEND=noninteractive
-    apt-get install "${options[@]}" "$@" >/dev/null 2>&1 9>&- && return
-    # The package lists may be missing (a fresh image) or old.
-    apt-get update -qq -o DPkg::Lock::Timeout=300 9>&- || fail "apt-get update failed; see above"
-    apt-get install "${options[@]}" "$@" >/dev/null 9>&- || fail "$line failed; see above"
+    # 9>&-: what apt starts must not hold our lock. The package lists may be missing (a fresh
+    # image) or old, so a failure is met by reading them.
+    said=$(apt-get install "${options[@]}" "$@" 2>&1 9>&-) ||
+        said=$(apt-get update -qq -o DPkg::Lock::Timeout=300 2>&1 9>&- &&
+            apt-get install "${options[@]}" "$@" 2>&1 9>&-) ||
+        fail "$line failed: $said"
 }
 
 make_venv() {
