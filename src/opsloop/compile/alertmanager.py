@@ -4,27 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, TypeAlias
 
 from opsloop import names
 from opsloop.catalog.model import Catalog
 from opsloop.catalog.units import Duration
-from opsloop.compile import maintenance, places
+from opsloop.compile import maintenance
 from opsloop.compile.alerts import AlertRule
 from opsloop.compile.facts import grace_of
 from opsloop.compile.options import Options
+from opsloop.compile.receivers import PEOPLE, SECRETS, Node, people, receivers
 from opsloop.compile.selectors import one_of, quote
 from opsloop.compile.yamltext import dump
 
-PEOPLE = "people"  # Slack
-PEOPLE_PAGE = "people-page"  # PagerDuty and Slack
-ENGINE_MAX_ALERTS = 10_000
 _OWN_POSTS = (names.APPROVAL_NEEDED, names.REMEDIATION_FAILED)
-_SECRETS = f"../../{names.SECRETS_DIR}"
 _DAY = Duration(86_400_000)
 _HOUSE_KEEPING = "30s"
-
-Node: TypeAlias = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,25 +45,15 @@ def alertmanager_yml(catalog: Catalog, options: Options, rules: list[AlertRule])
     config: Node = {
         "global": {
             "resolve_timeout": "5m",
-            "slack_api_url_file": f"{_SECRETS}/{names.SECRET_SLACK_URL}",
+            "slack_api_url_file": f"{SECRETS}/{names.SECRET_SLACK_URL}",
         },
         "route": _root(catalog, options, loop_alerts(catalog, rules)),
         "inhibit_rules": _inhibitions(catalog, rules),
-        "receivers": _receivers(catalog, options),
+        "receivers": receivers(catalog, options),
     }
     if intervals := maintenance.time_intervals(catalog):
         config["time_intervals"] = intervals
     return dump(config)
-
-
-def pages(catalog: Catalog, options: Options) -> bool:
-    """Whether P0 goes to PagerDuty too."""
-    return options.pagerduty != "none" and catalog.notifications.pagerduty is not None
-
-
-def people(catalog: Catalog, options: Options, severity: str) -> str:
-    """The receiver for a severity."""
-    return PEOPLE_PAGE if severity == "P0" and pages(catalog, options) else PEOPLE
 
 
 def _root(catalog: Catalog, options: Options, loop: list[LoopAlert]) -> Node:
@@ -220,96 +204,3 @@ def dependents_of(catalog: Catalog, service: str) -> list[str]:
         edge = {name for name, s in catalog.services.items() if edge & set(s.depends_on)} - found
         found |= edge
     return sorted(found - {service})
-
-
-def _receivers(catalog: Catalog, options: Options) -> list[Node]:
-    bind, ports = catalog.stack.bind, options.ports
-    slack = _slack(catalog)
-    found: list[Node] = [
-        {"name": PEOPLE, "slack_configs": [slack]},
-        {
-            "name": names.RECEIVER_ENGINE,
-            "webhook_configs": [
-                {
-                    "url": f"http://{places.address(bind, ports.engine)}/api/v1/alerts",
-                    "send_resolved": True,
-                    "max_alerts": ENGINE_MAX_ALERTS,
-                    "http_config": {
-                        "authorization": {
-                            "type": "Bearer",
-                            "credentials_file": f"{_SECRETS}/{names.SECRET_WEBHOOK_TOKEN}",
-                        }
-                    },
-                }
-            ],
-        },
-        {"name": names.RECEIVER_NOBODY},
-    ]
-    if pages(catalog, options):
-        found.append(
-            {
-                "name": PEOPLE_PAGE,
-                "pagerduty_configs": [_pagerduty(catalog, options)],
-                "slack_configs": [slack],
-            }
-        )
-    return found
-
-
-_TITLE = (
-    '{{ if eq .Status "firing" }}[{{ .CommonLabels.severity }}] '
-    "{{ else }}[resolved] {{ end }}{{ .CommonLabels.alertname }}"
-    "{{ with .CommonLabels.original }} of {{ . }}{{ end }}"
-    "{{ with .CommonLabels.service }}: {{ . }}{{ end }}"
-    "{{ if gt (len .Alerts) 1 }} ({{ .Alerts.Firing | len }} firing){{ end }}"
-)
-_TEXT = """{{ range .Alerts }}*{{ .Annotations.summary }}*{{ if eq .Status "resolved" }} (resolved){{ end }}
-{{ with .Annotations.description }}{{ . }}
-{{ end }}{{ with .Annotations.impact }}Impact: {{ . }}
-{{ end }}{{ if not .Labels.original }}{{ with .Annotations.remediation }}Loop: {{ . }}
-{{ end }}{{ end }}{{ with .Labels.team }}Team: {{ . }}
-{{ end }}{{ with .Annotations.runbook }}Runbook: {{ . }}
-{{ end }}{{ with .Annotations.dashboard }}Dashboard: {{ . }}
-{{ end }}{{ with .Annotations.console }}Console: {{ . }}
-{{ end }}
-{{ end }}"""
-_COLOUR = (
-    '{{ if ne .Status "firing" }}good{{ else if eq .CommonLabels.severity "P0" }}danger'
-    "{{ else }}warning{{ end }}"
-)
-
-
-def _slack(catalog: Catalog) -> Node:
-    return {
-        "channel": catalog.notifications.slack.channel,
-        "send_resolved": True,
-        "username": "opsloop",
-        "color": _COLOUR,
-        "title": _TITLE,
-        "title_link": "{{ (index .Alerts 0).Annotations.console }}",
-        "fallback": _TITLE,
-        "text": _TEXT,
-    }
-
-
-def _pagerduty(catalog: Catalog, options: Options) -> Node:
-    node: Node = {"routing_key_file": f"{_SECRETS}/{names.SECRET_PAGERDUTY_KEY}"}
-    if options.pagerduty == "stand-in":
-        inbox = places.address(catalog.stack.bind, options.ports.inbox)
-        node["url"] = f"http://{inbox}/pagerduty/v2/enqueue"
-    return node | {
-        "send_resolved": True,
-        "severity": '{{ if eq .CommonLabels.severity "P0" }}critical{{ else }}error{{ end }}',
-        "description": "{{ (index .Alerts 0).Annotations.summary }}"
-        "{{ if gt (len .Alerts) 1 }} and {{ len (slice .Alerts 1) }} more{{ end }}",
-        "class": "{{ .CommonLabels.alertname }}",
-        "component": "{{ .CommonLabels.service }}",
-        "group": "{{ .CommonLabels.team }}",
-        "client": "opsloop",
-        "client_url": "{{ (index .Alerts 0).Annotations.console }}",
-        "details": {
-            "description": "{{ range .Alerts }}{{ .Annotations.description }}\n{{ end }}",
-            "remediation": "{{ range .Alerts }}{{ .Annotations.remediation }}\n{{ end }}",
-            "runbook": "{{ (index .Alerts 0).Annotations.runbook }}",
-        },
-    }

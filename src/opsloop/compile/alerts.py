@@ -7,19 +7,11 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from opsloop import names
-from opsloop.catalog.model import Catalog, Metrics
+from opsloop.catalog.model import Catalog
 from opsloop.catalog.units import Duration
-from opsloop.compile import texts
+from opsloop.compile import conditions, texts
+from opsloop.compile.conditions import Clause
 from opsloop.compile.options import Options
-from opsloop.compile.rules import disk_used, instance_up, memory_used
-from opsloop.compile.selectors import (
-    Signal,
-    metrics_of,
-    one_of,
-    scrape_interval,
-    scrape_timeout,
-    windows,
-)
 from opsloop.compile.wording import Wording
 from opsloop.errors import BundleError
 
@@ -27,28 +19,9 @@ GROUP_LOOP = "loop"
 GROUP_ALERTS = "alerts"
 MEMORY_FOR = Duration(300_000)  # programs may need much memory for a moment
 
-_NONE = Duration(0)
-
 Shape = Literal[
     "ServiceDown", "HighErrorRate", "HighLatency", "DiskFull", "MemoryHigh", "Watchdog", "own"
 ]
-
-
-@dataclass(frozen=True, slots=True)
-class Clause:
-    """One expression for those subjects (services or hosts) that share all that is in it.
-
-    window, short: the look-back of the condition; equal where there is no second one.
-    sli: has a value for a subject only (ServiceDown) or also (rates) while it is well.
-    """
-
-    expr: str
-    subjects: tuple[str, ...]
-    threshold: float = 0.0
-    window: Duration = _NONE
-    short: Duration = _NONE
-    sli: str = ""
-    metrics: Metrics | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,9 +72,9 @@ def alert_rules(catalog: Catalog, options: Options) -> list[AlertRule]:
     Raises BundleError when there are services but no rule that could fire for one.
     """
     found = [
-        *_service_rules(catalog, options, "ServiceDown", _down_clauses),
-        *_service_rules(catalog, options, "HighErrorRate", _error_clauses),
-        *_service_rules(catalog, options, "HighLatency", _latency_clauses),
+        *_service_rules(catalog, options, "ServiceDown", conditions.down),
+        *_service_rules(catalog, options, "HighErrorRate", conditions.errors),
+        *_service_rules(catalog, options, "HighLatency", conditions.latency),
         *_host_rules(catalog, options),
         *(_own(catalog, options, name) for name in catalog.alerts),
     ]
@@ -185,115 +158,11 @@ def _service_rules(
     return found
 
 
-def _down_clauses(catalog: Catalog, services: list[str]) -> list[Clause]:
-    """Per instance; the look-back is what passes until a cured instance is seen as up.
-
-    A scrape may be under way when the instance comes back (and time out), the next one sees it.
-    """
-    watched = [s for s in services if catalog.services[s].alerts.service_down]
-    up = instance_up(catalog, watched)
-    if up is None:
-        return []
-    seen = [s for s in watched if instance_up(catalog, [s])]
-    window = max(
-        2 * int(scrape_interval(catalog, s)) + int(scrape_timeout(catalog, s)) for s in seen
-    )
-    grouped = f"(\n{up}\n)"
-    return [
-        Clause(
-            expr=f"{grouped} == 0",
-            subjects=tuple(seen),
-            window=Duration(window),
-            short=Duration(window),
-            sli=f"{grouped} == 1",
-        )
-    ]
-
-
-def _rate_groups(
-    catalog: Catalog, services: list[str], threshold: Callable[[str], float | None]
-) -> list[tuple[Signal, float, Duration]]:
-    """(signal with the long window, threshold, short window) of services that agree in all."""
-    groups: dict[tuple[str, float, int, int], list[str]] = {}
-    for name in services:
-        limit = threshold(name)
-        if limit is None:
-            continue
-        long, short = windows(catalog, name)
-        key = (metrics_of(catalog, name).model_dump_json(), limit, int(long), int(short))
-        groups.setdefault(key, []).append(name)
-    return [
-        (
-            Signal(metrics_of(catalog, members[0]), Duration(long), tuple(members)),
-            limit,
-            Duration(short),
-        )
-        for (_, limit, long, short), members in groups.items()
-    ]
-
-
-def _error_clauses(catalog: Catalog, services: list[str]) -> list[Clause]:
-    def threshold(name: str) -> float | None:
-        metrics, limit = metrics_of(catalog, name), catalog.services[name].alerts.error_ratio
-        return None if limit is False or not (metrics.requests and metrics.errors) else float(limit)
-
-    found = []
-    for signal, limit, short in _rate_groups(catalog, services, threshold):
-        both = [f"{signal.errors(w)}\n/\n{signal.requests(w)}\n> {limit!r}" for w in (None, short)]
-        found.append(
-            Clause(
-                expr="\nand\n".join(both if short != signal.window else both[:1]),
-                subjects=signal.services,
-                threshold=limit,
-                window=signal.window,
-                short=short,
-                sli=signal.ratio(short) or "",
-                metrics=signal.metrics,
-            )
-        )
-    return found
-
-
-def _latency_clauses(catalog: Catalog, services: list[str]) -> list[Clause]:
-    def threshold(name: str) -> float | None:
-        metrics, limit = metrics_of(catalog, name), catalog.services[name].alerts.latency_p95
-        return None if limit is False or not metrics.latency else limit.seconds
-
-    found = []
-    for signal, limit, short in _rate_groups(catalog, services, threshold):
-        both = [f"{signal.latency(0.95, w)} > {limit!r}" for w in (None, short)]
-        found.append(
-            Clause(
-                expr="\nand\n".join(both if short != signal.window else both[:1]),
-                subjects=signal.services,
-                threshold=limit,
-                window=signal.window,
-                short=short,
-                sli=f"{signal.latency(0.95, short)} >= 0",
-                metrics=signal.metrics,
-            )
-        )
-    return found
-
-
 def _host_rules(catalog: Catalog, options: Options) -> list[AlertRule]:
-    disks: dict[tuple[float, str], list[str]] = {}
-    memories: dict[float, list[str]] = {}
-    for name, host in sorted(catalog.hosts.items()):
-        disks.setdefault((float(host.disk_full), host.mountpoints), []).append(name)
-        memories.setdefault(float(host.memory_high), []).append(name)
-    disk = [
-        Clause(_over(disk_used(_hosts(members, mountpoints)), limit), tuple(members), limit)
-        for (limit, mountpoints), members in disks.items()
-    ]
-    memory = [
-        Clause(_over(memory_used(_hosts(members)), limit), tuple(members), limit)
-        for limit, members in memories.items()
-    ]
     wait = _wait(catalog, None)
     shapes: tuple[tuple[Shape, list[Clause], Duration], ...] = (
-        ("DiskFull", disk, wait),
-        ("MemoryHigh", memory, Duration(max(int(wait), int(MEMORY_FOR)))),
+        ("DiskFull", conditions.disk(catalog), wait),
+        ("MemoryHigh", conditions.memory(catalog), Duration(max(int(wait), int(MEMORY_FOR)))),
     )
     return [
         AlertRule(
@@ -310,18 +179,6 @@ def _host_rules(catalog: Catalog, options: Options) -> list[AlertRule]:
         for shape, clauses, wait in shapes
         if clauses
     ]
-
-
-def _hosts(members: list[str], mountpoints: str = "") -> str:
-    matcher = one_of(names.SERVICE, members)
-    if not mountpoints:
-        return matcher
-    escaped = mountpoints.replace("\\", "\\\\").replace('"', '\\"')
-    return f'{matcher},mountpoint=~"{escaped}"'
-
-
-def _over(expr: str, limit: float) -> str:
-    return f"{expr} > {limit!r}"
 
 
 def _own(catalog: Catalog, options: Options, name: str) -> AlertRule:

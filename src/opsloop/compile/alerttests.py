@@ -8,7 +8,8 @@ from opsloop import names
 from opsloop.catalog.model import AlertTest, Catalog
 from opsloop.catalog.units import Duration
 from opsloop.compile import testcases
-from opsloop.compile.alerts import GROUP_ALERTS, GROUP_LOOP, AlertRule, Clause, interval_of
+from opsloop.compile.alerts import GROUP_ALERTS, GROUP_LOOP, AlertRule, interval_of
+from opsloop.compile.conditions import Clause
 from opsloop.compile.prometheus import up_jobs
 from opsloop.compile.rules import GROUP_HOST, GROUP_OWN, GROUP_SERVICE
 from opsloop.compile.selectors import quote

@@ -18,6 +18,7 @@ from opsloop.compile.facts import engine_json
 from opsloop.compile.native import supervisord_conf
 from opsloop.compile.options import Options
 from opsloop.compile.prometheus import prometheus_yml
+from opsloop.compile.routes import routes_yml
 from opsloop.compile.rules import record_groups
 from opsloop.compile.yamltext import dump
 
@@ -44,6 +45,7 @@ def compile_catalog(catalog: Catalog, options: Options) -> Bundle:
     files = {
         names.PROMETHEUS_YML: prometheus_yml(catalog, options),
         names.ALERTMANAGER_YML: alertmanager_yml(catalog, options, rules),
+        names.ROUTES_YML: routes_yml(catalog, options, rules),
         names.BLACKBOX_YML: blackbox_yml(),
         names.SUPERVISORD_CONF: supervisord_conf(catalog, options),
         names.ENGINE_JSON: engine_json(catalog, options, rules),

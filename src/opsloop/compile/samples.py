@@ -17,17 +17,17 @@ def meeting(matchers: Sequence[Matcher], unlike: Sequence[Matcher] = ()) -> dict
 
     A label that need not be there is left out.
     """
-    labels = sorted({m.label for m in (*matchers, *unlike)})
     found: dict[str, str] = {}
-    for label in labels:
-        value = _first(label, matchers, unlike, wanted=True)
+    for label in sorted({m.label for m in matchers}):
+        value = _first([m for m in matchers if m.label == label])
         if value is None:
             return None
         found[label] = value
-    if not unlike or any(not _meets(found.get(m.label, ""), m) for m in unlike):
+    if not unlike:
         return {k: v for k, v in found.items() if v}
     for label in sorted({m.label for m in unlike}):
-        value = _first(label, matchers, unlike, wanted=False)
+        own = [m for m in matchers if m.label == label]
+        value = _first(own, [m for m in unlike if m.label == label])
         if value is not None:
             return {k: v for k, v in (found | {label: value}).items() if v}
     return None
@@ -35,7 +35,7 @@ def meeting(matchers: Sequence[Matcher], unlike: Sequence[Matcher] = ()) -> dict
 
 def matched(pattern: str) -> str | None:
     """A text that a regular expression matches from end to end; None: none found."""
-    return next((t for t in _candidates([pattern]) if _full(pattern, t)), None)
+    return _first([Matcher("", "=~", pattern)])
 
 
 def fits(pattern: str, text: str) -> bool:
@@ -43,26 +43,24 @@ def fits(pattern: str, text: str) -> bool:
     return _full(pattern, text)
 
 
-def _first(
-    label: str, matchers: Sequence[Matcher], unlike: Sequence[Matcher], *, wanted: bool
-) -> str | None:
-    """The first value that meets the label's matchers; not wanted: and fails one of `unlike`."""
-    own = [m for m in matchers if m.label == label]
-    others = [m for m in unlike if m.label == label]
-    for value in _candidates([m.value for m in (*own, *others)]):
-        if all(_meets(value, m) for m in own) and (
-            wanted or any(not _meets(value, m) for m in others)
-        ):
+def _first(matchers: Sequence[Matcher], unlike: Sequence[Matcher] = ()) -> str | None:
+    """The first value that meets these and, when given, fails one of `unlike`."""
+    for value in _candidates((*matchers, *unlike), absent_first=not unlike):
+        if not all(_meets(value, m) for m in matchers):
+            continue
+        if not unlike or any(not _meets(value, m) for m in unlike):
             return value
     return None
 
 
-def _candidates(patterns: Sequence[str]) -> Iterator[str]:
-    for pattern in patterns:
-        yield pattern
-        yield from _Sampler(pattern).texts()
-    yield ""
-    yield from _USUAL
+def _candidates(matchers: Sequence[Matcher], *, absent_first: bool) -> Iterator[str]:
+    for matcher in matchers:
+        if matcher.op in ("=", "!="):
+            yield matcher.value
+        else:
+            yield from _Sampler(matcher.value).texts()
+    yield from (("", *_USUAL) if absent_first else (*_USUAL, ""))
+    yield from (m.value for m in matchers)
 
 
 def _meets(value: str, matcher: Matcher) -> bool:

@@ -9,7 +9,8 @@ from opsloop import names
 from opsloop.catalog.model import Catalog
 from opsloop.catalog.units import Duration
 from opsloop.compile import samples, testseries
-from opsloop.compile.alerts import AlertRule, Clause, interval_of
+from opsloop.compile.alerts import AlertRule, interval_of
+from opsloop.compile.conditions import Clause
 from opsloop.compile.prometheus import labels_of, service_labels
 from opsloop.compile.selectors import Selector
 from opsloop.compile.testseries import Case, Labels, Line, Phase, ticks_in

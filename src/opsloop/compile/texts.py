@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from opsloop import names
@@ -11,11 +10,9 @@ from opsloop.catalog.model import Catalog
 from opsloop.catalog.policy import Policy, Step
 from opsloop.catalog.units import Duration, Share
 from opsloop.compile import places
+from opsloop.compile.conditions import Clause
 from opsloop.compile.options import Options
 from opsloop.compile.wording import ByLabel, Label, Raw, Value, Wording
-
-if TYPE_CHECKING:
-    from opsloop.compile.alerts import Clause
 
 _SERVICE = Label(names.SERVICE)
 _INSTANCE = Label(names.INSTANCE)
