@@ -58,6 +58,12 @@ def parent_of(pid: int) -> int:
     return int(fields[1]) if fields else 0
 
 
+def session_of(pid: int) -> int:
+    """The pid of the leader of its session; 0 when it is gone."""
+    fields = _stat(pid)
+    return int(fields[3]) if fields else 0
+
+
 def started_ticks(pid: int) -> int:
     """When it started, in clock ticks after boot: with the pid, one process for ever."""
     fields = _stat(pid)
@@ -98,6 +104,11 @@ def ancestors(pid: int) -> set[int]:
         found.add(pid)
         pid = parent_of(pid)
     return found
+
+
+def children(pid: int) -> list[int]:
+    """Those that it started and that run, or ended unnoticed."""
+    return [p for p in pids() if parent_of(p) == pid]
 
 
 def family(roots: Iterable[int]) -> set[int]:

@@ -195,15 +195,18 @@ def wait_healthy(
 
 def not_healthy(state: StateFolder, failing: Sequence[PartStatus]) -> PartFailed:
     """One sentence per part that failed: why, its last words, where to read on."""
-    lines = []
-    for status in failing:
-        log = state.log(status.part.name)
-        lines.append(
-            f"{status.part.name} {status.detail}; its log ends: {supervisord.tail(log, 2)}"
-        )
+
+    def story(status: PartStatus) -> str:
+        words = supervisord.tail(state.log(status.part.name), 2)
+        return f"{status.detail or status.state.lower()}; its log ends: {words}"
+
     first = failing[0].part.name
+    reason = story(failing[0])
+    if len(failing) > 1:
+        rest = "; ".join(f"{s.part.name}: {story(s)}" for s in failing[1:])
+        reason = f"{reason}; {rest}"
     return PartFailed(
-        ", ".join(s.part.name for s in failing),
-        f"not healthy: {'; '.join(lines)}",
+        f"{first} is not healthy",
+        reason,
         f"read `opsloop logs {first}` ({state.log(first)}), mend it, then `opsloop up`",
     )

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from opsloop import names
-from opsloop.drivers.supervisor import RUNNING_STATES, Supervisor
+from opsloop.drivers.supervisor import Supervisor
 from opsloop.errors import DriverError, PartFailed, StackError
 from opsloop.settings import ENV_STATE
 from opsloop.stack import processes
@@ -23,11 +23,13 @@ ENV_SOCKET = "OPSLOOP_SOCKET"
 ENV_PYTHON = "OPSLOOP_PYTHON"
 ENV_CATALOG_DIR = "OPSLOOP_CATALOG_DIR"
 _ENV_SERVER_URL = "SUPERVISOR_SERVER_URL"  # supervisord puts it into every child
+_ENV_PROGRAM = "SUPERVISOR_PROCESS_NAME"  # and this
 _MODULE = "supervisor.supervisord"
 _KEPT = ("PATH", "LANG", "LC_ALL", "HOME", "TZ", "TMPDIR")
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _START_S = 15.0
 _SHUTDOWN_S = 60.0
+_SWEEPS = 5
 _POLL_S = 0.05
 
 
@@ -69,6 +71,11 @@ def find(state: StateFolder) -> int:
 
 
 def _is_supervisord(pid: int, state: StateFolder) -> bool:
+    """It leads its session, which a child that has not come to its own program yet does not."""
+    return _looks_like_supervisord(pid, state) and processes.session_of(pid) == pid
+
+
+def _looks_like_supervisord(pid: int, state: StateFolder) -> bool:
     return (
         pid > 1
         and _MODULE in processes.arguments(pid)
@@ -87,12 +94,19 @@ def orphans(state: StateFolder) -> set[int]:
     """What earlier supervisords of this stack left running, with all below it.
 
     Only what was started for this very state folder, never the caller or its parents: a shell
-    may have been opened from a child.
+    may have been opened from a child. While a supervisord runs these are its children.
     """
     sockets = state.sockets()
     keep = processes.ancestors(os.getpid())
-    roots = {p for p in processes.pids() if p not in keep and is_child(p, state, sockets)}
+    roots = {p for p in processes.pids() if p not in keep and _is_left(p, state, sockets)}
     return processes.family(roots) - keep
+
+
+def _is_left(pid: int, state: StateFolder, sockets: frozenset[str]) -> bool:
+    if is_child(pid, state, sockets):
+        return True
+    # Killed between fork and exec, supervisord leaves a copy of itself that goes on to exec.
+    return _looks_like_supervisord(pid, state) and processes.session_of(pid) != pid
 
 
 def start(state: StateFolder, env: Mapping[str, str]) -> int:
@@ -152,39 +166,42 @@ def stop(state: StateFolder, say: Say) -> bool:
     if pid:
         _continue_stopped(pid)
         _shut_down(state, pid, say)
-    left = orphans(state)
-    if left:
-        if not pid:
-            names_ = ", ".join(sorted({processes.command_of(p) for p in left})[:6])
-            say(f"sweeping up what a killed supervisord left: {names_}")
-        _sweep(left)
+    swept = _sweep(state, lambda text: None if pid else say(text))
     _remove_traces(state)
-    still = orphans(state)
-    if still or find(state):
+    still = orphans(state) | ({find(state)} - {0})
+    if still:
         raise StackError(
             "stack",
-            f"processes {', '.join(map(str, sorted(still or {find(state)})))} do not end",
+            f"processes {', '.join(map(str, sorted(still)))} do not end",
             "look at them with `ps`; a process in state D waits for its disk",
         )
-    return bool(pid or left)
+    return bool(pid or swept)
 
 
 def sweep(state: StateFolder, say: Say) -> None:
     """Before a start: end what a killed supervisord left, which would hold its ports."""
-    left = orphans(state)
-    if left:
-        say(f"sweeping up {len(left)} processes that a killed supervisord left")
-        _sweep(left)
+    _sweep(state, say)
     _remove_traces(state)
 
 
-def _sweep(left: set[int]) -> None:
-    # A database ends its sessions on INT and waits for them on TERM.
-    databases = {p for p in left if processes.command_of(p) in ("postgres", "postmaster")}
-    still = processes.end(databases, signal.SIGINT, 0.0)
-    still |= processes.end(left - databases, signal.SIGTERM, 8.0)
-    still = processes.end(databases, signal.SIGINT, 8.0) | {p for p in still if p not in databases}
-    processes.end(still, signal.SIGKILL, 5.0)
+def _sweep(state: StateFolder, say: Say) -> set[int]:
+    """End all that is left, looking again until there is nothing; returns what was ended."""
+    seen: set[int] = set()
+    for _ in range(_SWEEPS):
+        left = orphans(state)
+        if not left:
+            break
+        if not seen:
+            what = sorted({processes.command_of(p) for p in left})
+            say(f"sweeping up what a killed supervisord left: {', '.join(what[:6])}")
+        seen |= left
+        # A database ends its sessions on INT and waits for them on TERM.
+        databases = {p for p in left if processes.command_of(p) in ("postgres", "postmaster")}
+        processes.end(databases, signal.SIGINT, 0.0)
+        processes.end(left - databases, signal.SIGTERM, 8.0)
+        processes.end(databases, signal.SIGINT, 8.0)
+        processes.end(left, signal.SIGKILL, 5.0)
+    return seen
 
 
 def _shut_down(state: StateFolder, pid: int, say: Say) -> None:
@@ -198,17 +215,21 @@ def _shut_down(state: StateFolder, pid: int, say: Say) -> None:
     deadline = time.monotonic() + _SHUTDOWN_S
     shown = ""
     while processes.alive(pid):
-        with contextlib.suppress(DriverError):
-            running = [p.name for p in driver.processes() if p.state in RUNNING_STATES]
-            text = f"waiting for {', '.join(running)}" if running else shown
-            if text != shown:
-                say(text)
-                shown = text
+        # supervisord answers no question any more; its children tell their names.
+        running = sorted(n for p in processes.children(pid) if (n := _program(p)))
+        text = f"waiting for {', '.join(running)} to end"
+        if running and text != shown:
+            say(text)
+            shown = text
         if time.monotonic() > deadline:
             say("supervisord does not end; killing it and what it runs")
             processes.end(processes.family([pid]), signal.SIGKILL, 5.0)
             return
         time.sleep(_POLL_S)
+
+
+def _program(pid: int) -> str:
+    return processes.environment(pid).get(_ENV_PROGRAM, "")
 
 
 def _continue_stopped(pid: int) -> None:
@@ -234,5 +255,6 @@ def tail(path: Path, lines: int) -> str:
             text = file.read().decode(errors="replace")
     except OSError:
         return "it wrote no log"
-    found = [line.strip() for line in text.splitlines() if line.strip()][-lines:]
-    return " | ".join(found) or "it wrote nothing"
+    found = [line.strip() for line in text.splitlines() if line.strip()]
+    # A program that is started again and again says the same again and again.
+    return " | ".join(list(dict.fromkeys(found))[-lines:]) or "it wrote nothing"
