@@ -11,6 +11,8 @@ _PERSONAL = (
     "ALERTMANAGER_SLACK_WEBHOOK",
     "PAGERDUTY_INTEGRATION_KEY",
     "GRAFANA_ADMIN_PASSWORD",
+    # What `make test` was called with is not for the makes that a test calls.
+    *("MAKEFLAGS", "MFLAGS", "MAKELEVEL", "MAKEOVERRIDES", "ARGS", "CATALOG", "NAME", "ALL"),
 )
 
 
