@@ -9,9 +9,10 @@ from collections.abc import Set as AbstractSet
 from opsloop import names
 from opsloop.catalog import check_policies, check_processes, check_services
 from opsloop.catalog.explain import nearest
+from opsloop.catalog.fieldpath import Path
 from opsloop.catalog.findings import Scope
 from opsloop.catalog.model import Catalog
-from opsloop.catalog.places import Path, Places
+from opsloop.catalog.places import Places
 from opsloop.catalog.units import Duration
 from opsloop.errors import Problem
 from opsloop.settings import ENV_GRAFANA, ENV_PAGERDUTY, ENV_SLACK, Settings
@@ -83,7 +84,7 @@ def _stack(scope: Scope) -> None:
             f"{stack.scrape_timeout} is longer than scrape_interval {stack.scrape_interval}",
             reads=[(*path, "scrape_interval")],
         )
-    if stack.loop_interval > stack.evaluation_interval:
+    if 0 < stack.evaluation_interval < stack.loop_interval:
         scope.error(
             (*path, "loop_interval"),
             f"{stack.loop_interval} is longer than evaluation_interval {stack.evaluation_interval}",

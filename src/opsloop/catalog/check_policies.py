@@ -7,9 +7,9 @@ from collections.abc import Iterator
 
 from opsloop import names
 from opsloop.catalog.explain import nearest
+from opsloop.catalog.fieldpath import Path
 from opsloop.catalog.findings import Scope
 from opsloop.catalog.model import Catalog, Metrics
-from opsloop.catalog.places import Path
 from opsloop.catalog.policy import Policy, Step
 from opsloop.catalog.units import Duration
 

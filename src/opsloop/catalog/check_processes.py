@@ -6,9 +6,9 @@ import re
 from collections.abc import Iterator
 
 from opsloop.catalog.explain import nearest
+from opsloop.catalog.fieldpath import Path
 from opsloop.catalog.findings import Scope
 from opsloop.catalog.model import Process
-from opsloop.catalog.places import Path
 from opsloop.settings import Ports
 
 # Programs that the native runtime runs itself; a process of the catalog cannot have their names.

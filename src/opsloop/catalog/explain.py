@@ -13,8 +13,8 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
+from opsloop.catalog.fieldpath import Path
 from opsloop.catalog.model import Catalog
-from opsloop.catalog.places import Path
 
 # What a pattern of the models asks for, in words; a test holds that every pattern is here.
 PATTERNS = {
@@ -49,7 +49,7 @@ class _Located:
 def nearest(name: str, known: Iterable[str]) -> str:
     """A hint that names the known word nearest to `name`, or all of them when they are few."""
     names = sorted(known)
-    near = difflib.get_close_matches(name, names, n=1, cutoff=0.6)
+    near = difflib.get_close_matches(name, names, n=1, cutoff=0.65)
     if not near:
         folded = {n.lower().replace("_", "-"): n for n in names}
         twin = folded.get(name.lower().replace("_", "-"))

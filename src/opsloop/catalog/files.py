@@ -8,7 +8,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from opsloop.catalog import places, yamltree
+from opsloop.catalog import yamltree
+from opsloop.catalog.fieldpath import Path as FieldPath
+from opsloop.catalog.fieldpath import path_text
 from opsloop.catalog.interpolate import Mistake, interpolate, secret_in
 from opsloop.errors import Problem
 
@@ -28,7 +30,7 @@ class Document:
     file: Path
     data: dict[str, Any]
     root: yamltree.Mapping
-    refused: frozenset[places.Path]
+    refused: frozenset[FieldPath]
 
 
 @dataclass(slots=True)
@@ -108,9 +110,8 @@ def _read_file(file: Path, environ: Mapping[str, str], reading: Reading) -> None
         return
     root, problems = yamltree.parse(text, str(file))
     reading.problems += problems
-    if problems:
-        reading.complete = False
     if root is None:
+        reading.complete = reading.complete and not problems
         return
     if not isinstance(root, yamltree.Mapping):
         message = "a catalog is a mapping of sections, such as services:"
@@ -153,11 +154,11 @@ class _Converter:
     def __init__(self, file: str, environ: Mapping[str, str]) -> None:
         self.file = file
         self.problems: list[Problem] = []
-        self.refused: list[places.Path] = []
+        self.refused: list[FieldPath] = []
         self._environ = environ
         self._count = 0
 
-    def value(self, node: yamltree.Node, path: places.Path, key: str) -> Any:
+    def value(self, node: yamltree.Node, path: FieldPath, key: str) -> Any:
         self._count += 1
         if self._count > yamltree.MAX_NODES:
             raise yamltree.YamlError(
@@ -173,7 +174,7 @@ class _Converter:
         value = node.resolve()
         return self._text(value, node.line, path, key) if isinstance(value, str) else value
 
-    def _text(self, text: str, line: int, path: places.Path, key: str) -> str:
+    def _text(self, text: str, line: int, path: FieldPath, key: str) -> str:
         mistakes: list[Mistake] = []
         if "${" in text:
             text, mistakes = interpolate(text, self._environ)
@@ -186,7 +187,7 @@ class _Converter:
             self._refuse(line, path, mistake.message, mistake.hint)
         return text
 
-    def _refuse(self, line: int, path: places.Path, message: str, hint: str = "") -> None:
-        where = places.path_text(path)
+    def _refuse(self, line: int, path: FieldPath, message: str, hint: str = "") -> None:
+        where = path_text(path)
         self.problems.append(Problem(self.file, line, where, message, hint))
         self.refused.append(path)

@@ -7,8 +7,9 @@ from collections.abc import Set as AbstractSet
 
 from opsloop import names
 from opsloop.catalog.explain import nearest
+from opsloop.catalog.fieldpath import Path, related
 from opsloop.catalog.model import Catalog
-from opsloop.catalog.places import Path, Places, related
+from opsloop.catalog.places import Places
 from opsloop.errors import Problem
 from opsloop.settings import Settings
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from opsloop.catalog.fieldpath import path_text
 from opsloop.catalog.files import Document
-from opsloop.catalog.places import Places, path_text
+from opsloop.catalog.places import Places
 from opsloop.errors import Problem
 
 # Sections whose entries may be spread over several files; an entry is whole in one of them.

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import json
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from opsloop.catalog import yamltree
+from opsloop.catalog.fieldpath import Path, path_text
 from opsloop.errors import Problem
-
-Path = tuple[str | int, ...]
-_BARE = re.compile(r"[\w:/<>*-]+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,24 +18,6 @@ class Place:
     line: int
 
 
-def path_text(path: Path) -> str:
-    """`("services", "api", "targets", "static", 0)` as `services.api.targets.static[0]`."""
-    text = ""
-    for part in path:
-        if isinstance(part, int):
-            text += f"[{part}]"
-        else:
-            name = part if _BARE.fullmatch(part) else json.dumps(part)
-            text += f".{name}" if text else name
-    return text
-
-
-def related(a: Path, b: Path) -> bool:
-    """Whether one is the other, or lies inside the other."""
-    short = min(len(a), len(b))
-    return a[:short] == b[:short]
-
-
 class Places:
     """The trees of all files of a catalog; a path is looked up when a problem needs it."""
 
@@ -48,7 +26,7 @@ class Places:
 
     def at(self, path: Path) -> Place:
         """The place of `path`, or of its nearest ancestor that is written down."""
-        best, reached = Place(self._roots[0][0], 1) if self._roots else Place("", 0), 0
+        best, reached = Place(self._roots[0][0], 1) if self._roots else Place("catalog", 0), 0
         for file, root in self._roots:
             depth, line = _walk(root, path)
             if depth > reached:

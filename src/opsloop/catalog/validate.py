@@ -10,8 +10,9 @@ from typing import Any
 from pydantic import ValidationError
 
 from opsloop.catalog import explain
+from opsloop.catalog.fieldpath import Path, related
 from opsloop.catalog.model import Catalog
-from opsloop.catalog.places import Path, Places, related
+from opsloop.catalog.places import Places
 from opsloop.errors import Problem
 
 _ROUNDS = 12  # a broken field takes its parent away at most this often

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 
 import yaml
 
+from opsloop.catalog.fieldpath import path_text
 from opsloop.errors import Problem
 
 MAX_DEPTH = 40
@@ -83,6 +84,7 @@ class _Composer:
         self.file = file
         self.problems: list[Problem] = []
         self._events = _events(text)
+        self._path: list[str | int] = []  # from the root to the node that is being made
         self._anchors: dict[str, Node | None] = {}  # None while the node is being made
 
     def document(self) -> Node | None:
@@ -116,8 +118,10 @@ class _Composer:
         elif isinstance(event, yaml.SequenceStartEvent):
             self._refuse_tag(tag, line, (None, "!", "tag:yaml.org,2002:seq"))
             node = Sequence(line)
-            for item in self._until(yaml.SequenceEndEvent):
+            for i, item in enumerate(self._until(yaml.SequenceEndEvent)):
+                self._path.append(i)
                 node.items.append(self._node(item, depth + 1))
+                self._path.pop()
         else:
             self._refuse_tag(tag, line, (None, "!", "tag:yaml.org,2002:map"))
             node = self._mapping(line, depth)
@@ -131,18 +135,17 @@ class _Composer:
         for event in self._until(yaml.MappingEndEvent):
             at = _line(event)
             key = self._node(event, depth + 1)
-            value = self._node(next(self._events), depth + 1)
             if not isinstance(key, Scalar):
                 raise YamlError(at, "a key is text, not a list or a mapping")
+            self._path.append(key.value)
+            value = self._node(next(self._events), depth + 1)
+            self._path.pop()
             if key.value == "<<" and key.plain:
                 merges += value.items if isinstance(value, Sequence) else [value]
             elif key.value in node.items:
-                first = node.items[key.value][0]
-                self.problems.append(
-                    Problem(
-                        self.file, at, "", f"key {key.value!r} is here twice, first on line {first}"
-                    )
-                )
+                message = f"{key.value!r} is here twice, first on line {node.items[key.value][0]}"
+                where = path_text((*self._path, key.value))
+                self.problems.append(Problem(self.file, at, where, message, "keep one of them"))
             else:
                 node.items[key.value] = (at, value)
         for merge in merges:
@@ -190,7 +193,23 @@ def _events(text: str) -> Iterator[yaml.Event]:
         mark = error.problem_mark or error.context_mark
         line = mark.line + 1 if mark else 1
         words = " ".join(part for part in (error.context, error.problem) if part)
-        hint = "indent with spaces" if "cannot start any token" in words else ""
+        hint = _yaml_hint(text, words, error.context_mark, error.problem_mark)
         raise YamlError(line, f"not YAML: {words}", hint) from None
     except yaml.YAMLError as error:
         raise YamlError(1, f"not YAML: {str(error).splitlines()[0]}") from None
+
+
+def _yaml_hint(
+    text: str, words: str, context: yaml.error.Mark | None, problem: yaml.error.Mark | None
+) -> str:
+    """The next step for what trips people most often, judged by the lines that it is about."""
+    lines = text.split("\n")
+    first, last = context or problem, problem or context
+    around = lines[first.line : last.line + 1] if first and last else []
+    if "flow" in words and any("${" in line for line in around):
+        return "inside { } and [ ] put ${...} in quotes"
+    if "cannot start any token" in words and problem and problem.line < len(lines):
+        column = problem.column
+        tab = lines[problem.line][column : column + 1] == "\t"
+        return "indent with spaces" if tab else "put the value in quotes"
+    return ""
