@@ -398,9 +398,8 @@ def serve(
         server.should_exit = True
         await serving
 
-    uvicorn.Config.get_loop_factory  # noqa: B018 - refuse a uvicorn without it, here
-    factory = config.get_loop_factory()
-    with asyncio.Runner(loop_factory=factory) as runner:
+    logging.getLogger("uvicorn").setLevel(logging.WARNING)
+    with asyncio.Runner(loop_factory=config.get_loop_factory()) as runner:
         runner.run(main())
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from opsloop.remediation.episode import Episode
 from opsloop.remediation.plan import Action, Run
@@ -31,6 +31,30 @@ class Story:
         """The body of the decision that made the run; empty when it is not in the audit."""
         empty: Mapping[str, Any] = {}
         return next((a["body"] for a in self.audit if a["kind"] == "decision"), empty)
+
+
+class Records(Protocol):
+    """What a story is read from."""
+
+    def episode(self, episode_id: int) -> Episode: ...
+    def run(self, run_id: int) -> Run: ...
+    def actions(self, run_id: int) -> list[ActionRecord]: ...
+    def audit_of(
+        self, *, run_id: int | None = None, episode_id: int | None = None
+    ) -> list[dict[str, Any]]: ...
+    def escalation_of(self, episode_id: int) -> Escalation | None: ...
+
+
+def gather(records: Records, run_id: int) -> Story:
+    """Everything about a run. Raises StoreError when there is none."""
+    run = records.run(run_id)
+    return Story(
+        run=run,
+        episode=records.episode(run.episode_id),
+        actions=records.actions(run_id),
+        audit=records.audit_of(run_id=run_id),
+        escalation=records.escalation_of(run.episode_id),
+    )
 
 
 def row(run: Run) -> dict[str, Any]:

@@ -10,7 +10,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
-from opsloop.errors import Paused, StoreError, StoreUnusable
+from opsloop import names
+from opsloop.errors import NotRunning, Paused, StoreError, StoreUnusable
 from opsloop.remediation.episode import Alert, Episode, EpisodeState
 from opsloop.remediation.plan import Run, RunState
 from opsloop.remediation.ports import ActionRecord, Escalation, PastRun, StepResult, Written
@@ -331,3 +332,11 @@ class SqliteStore:
 
     def _episodes(self, name: str, **values: object) -> list[Episode]:
         return [rows.episode(r) for r in self._rows(name, **values)]
+
+
+def open_existing(state: Path) -> SqliteStore:
+    """The store of the stack in `state`, for commands. NotRunning when no stack was ever up."""
+    path = state / names.STORE_FILE
+    if not path.is_file():
+        raise NotRunning(str(state), "no stack was ever up here", "start one with `opsloop up`")
+    return SqliteStore(path, create=False)

@@ -19,7 +19,6 @@ from opsloop import __version__
 from opsloop.errors import OpsloopError, StoreError
 from opsloop.remediation.episode import Episode
 from opsloop.remediation.plan import Run
-from opsloop.remediation.ports import ActionRecord, Escalation
 from opsloop.report import episodes as episode_rows
 from opsloop.report import runs as run_rows
 from opsloop.web import intake
@@ -31,18 +30,11 @@ MAX_CHANGE_BODY = 64 * 1024
 log = logging.getLogger("opsloop.api")
 
 
-class Records(Protocol):
+class Records(run_rows.Records, Protocol):
     """What the API reads and changes of the store."""
 
     def episodes(self, limit: int = 100, *, closed: bool = False) -> list[Episode]: ...
-    def episode(self, episode_id: int) -> Episode: ...
     def runs(self, limit: int = 100) -> list[Run]: ...
-    def run(self, run_id: int) -> Run: ...
-    def actions(self, run_id: int) -> list[ActionRecord]: ...
-    def audit_of(
-        self, *, run_id: int | None = None, episode_id: int | None = None
-    ) -> list[dict[str, Any]]: ...
-    def escalation_of(self, episode_id: int) -> Escalation | None: ...
     def paused(self) -> tuple[bool, str]: ...
     def pause(self, why: str, now: float) -> None: ...
     def resume(self, why: str, now: float) -> None: ...
@@ -138,10 +130,8 @@ class Api:
         run_id = request.path_params["id"]
         if run_id >= 2**63:
             raise HTTPException(404, f"run {run_id}: there is none")
-        return JSONResponse(run_rows.story(await run_in_threadpool(self._story, run_id)))
-
-    def _story(self, run_id: int) -> run_rows.Story:
-        return story_of(self._store, run_id)
+        told = await run_in_threadpool(run_rows.gather, self._store, run_id)
+        return JSONResponse(run_rows.story(told))
 
     async def pause(self, request: Request) -> Response:
         """The kill switch. Body, optional: {"why": "..."}."""
@@ -156,18 +146,6 @@ class Api:
         self._changed()
         paused, why = await run_in_threadpool(self._store.paused)
         return JSONResponse({"paused": paused, "why": why})
-
-
-def story_of(store: Records, run_id: int) -> run_rows.Story:
-    """Everything about a run. Raises StoreError when there is none."""
-    run = store.run(run_id)
-    return run_rows.Story(
-        run=run,
-        episode=store.episode(run.episode_id),
-        actions=store.actions(run_id),
-        audit=store.audit_of(run_id=run_id),
-        escalation=store.escalation_of(run.episode_id),
-    )
 
 
 def create(

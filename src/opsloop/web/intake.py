@@ -22,6 +22,7 @@ MAX_BODY: Final = 8 * 1024 * 1024  # bytes
 MAX_WAITING: Final = 2000  # webhooks between their first byte and their answer
 MAX_WAITING_BYTES: Final = 64 * 1024 * 1024  # of the bodies of those
 BODY_TIMEOUT_S: Final = 10.0  # a sender that stops in the middle does not hold its place
+TELL_EVERY_S: Final = 10.0  # one line of the log for each kind of refusal, all are counted
 PATH: Final = "/api/v1/alerts"
 
 Message = MutableMapping[str, Any]
@@ -80,6 +81,7 @@ class Intake:
         self._bytes = 0
         self._pending: Group = []
         self._committing = False
+        self._told: dict[str, float] = {}  # outcome -> when the log was told last, monotonic
         self.watchdog_at: float | None = None  # unix seconds
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -226,6 +228,14 @@ class Intake:
 
     async def _refuse(self, send: Send, refused: Refused) -> None:
         self._metrics.requests.labels(refused.outcome).inc()
+        told, now = self._told.get(refused.outcome), time.monotonic()
+        if told is None or now - told >= TELL_EVERY_S:
+            self._told[refused.outcome] = now
+            log.warning(
+                "a webhook was refused: %s",
+                refused.reason,
+                extra={"action": "refuse", "outcome": refused.outcome, "status": refused.status},
+            )
         body = json.dumps({"error": refused.reason}).encode()
         headers = [
             (b"content-type", b"application/json"),
