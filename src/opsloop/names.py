@@ -34,6 +34,7 @@ HIGH_ERROR_RATE: Final = "HighErrorRate"
 HIGH_LATENCY: Final = "HighLatency"
 DISK_FULL: Final = "DiskFull"
 MEMORY_HIGH: Final = "MemoryHigh"
+MONITORING_DOWN: Final = "MonitoringDown"  # a part of the stack, or a host's exporter
 REMEDIATION_FAILED: Final = "RemediationFailed"  # posted by the engine: people take over
 REMEDIATION_RUNNING: Final = "RemediationRunning"  # posted by the engine: inhibits its original
 APPROVAL_NEEDED: Final = "ApprovalNeeded"

@@ -185,6 +185,11 @@ def _inhibitions(catalog: Catalog, rules: list[AlertRule]) -> list[Node]:
             "target_matchers": [symptoms],
             "equal": [names.SERVICE, names.ENVIRONMENT],
         },
+        {  # a database that hangs keeps its exporter waiting
+            "source_matchers": [down],
+            "target_matchers": [_is("alertname", names.MONITORING_DOWN)],
+            "equal": [names.SERVICE, names.INSTANCE, names.ENVIRONMENT],
+        },
         *(
             {
                 "source_matchers": [down, _is(names.SERVICE, service)],

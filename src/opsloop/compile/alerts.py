@@ -18,9 +18,17 @@ from opsloop.errors import BundleError
 GROUP_LOOP = "loop"
 GROUP_ALERTS = "alerts"
 MEMORY_FOR = Duration(300_000)  # programs may need much memory for a moment
+MONITORING_FOR = Duration(60_000)  # a part that restarts is back before
 
 Shape = Literal[
-    "ServiceDown", "HighErrorRate", "HighLatency", "DiskFull", "MemoryHigh", "Watchdog", "own"
+    "ServiceDown",
+    "HighErrorRate",
+    "HighLatency",
+    "DiskFull",
+    "MemoryHigh",
+    "MonitoringDown",
+    "Watchdog",
+    "own",
 ]
 
 
@@ -78,11 +86,12 @@ def alert_rules(catalog: Catalog, options: Options) -> list[AlertRule]:
         *_host_rules(catalog, options),
         *(_own(catalog, options, name) for name in catalog.alerts),
     ]
-    if catalog.services and not found:
+    about = {subject for rule in found for subject in rule.subjects}
+    if catalog.services and not about & set(catalog.services) and not catalog.alerts:
         raise BundleError(
-            "alerts", "no alert could ever fire", "give a service targets, a process or metrics"
+            "alerts", "no service has one", "give a service targets, a process or metrics"
         )
-    found.append(_watchdog(catalog))
+    found += [_monitoring(catalog, options), _watchdog(catalog)]
     return sorted(found, key=lambda r: (r.alert, r.policy or ""))
 
 
@@ -113,6 +122,7 @@ _SEVERITY = {
     names.HIGH_LATENCY: "P1",
     names.DISK_FULL: "P1",
     names.MEMORY_HIGH: "P1",
+    names.MONITORING_DOWN: "P1",
 }
 
 
@@ -181,6 +191,21 @@ def _host_rules(catalog: Catalog, options: Options) -> list[AlertRule]:
     ]
 
 
+def _monitoring(catalog: Catalog, options: Options) -> AlertRule:
+    wait = _wait(catalog, None)
+    return AlertRule(
+        shape="MonitoringDown",
+        alert=names.MONITORING_DOWN,
+        severity=_SEVERITY[names.MONITORING_DOWN],
+        policy=None,  # the process manager restarts the stack's own parts
+        scope="instance",
+        clauses=tuple(conditions.monitoring(catalog)),
+        for_=Duration(max(int(wait), int(MONITORING_FOR))),
+        labels=_labels(_SEVERITY[names.MONITORING_DOWN], None),
+        annotations=texts.monitoring(catalog, options),
+    )
+
+
 def _own(catalog: Catalog, options: Options, name: str) -> AlertRule:
     """The user's own: our labels are added where the catalog knows them."""
     alert = catalog.alerts[name]
@@ -195,7 +220,8 @@ def _own(catalog: Catalog, options: Options, name: str) -> AlertRule:
         names.ENVIRONMENT: catalog.stack.environment,
     }
     labels |= {k: v for k, v in known.items() if v}
-    labels |= {k: v for k, v in sorted(alert.labels.items()) if k not in labels}
+    reserved = {*labels, names.POLICY}
+    labels |= {k: v for k, v in sorted(alert.labels.items()) if k not in reserved}
     expr = alert.expr.strip()
     return AlertRule(
         shape="own",

@@ -13,8 +13,7 @@ from opsloop.compile.conditions import Clause
 from opsloop.compile.prometheus import up_jobs
 from opsloop.compile.rules import GROUP_HOST, GROUP_OWN, GROUP_SERVICE
 from opsloop.compile.selectors import quote
-from opsloop.compile.testcases import Subject
-from opsloop.compile.testseries import Case
+from opsloop.compile.testseries import Case, Subject
 from opsloop.compile.yamltext import dump
 
 _RULES = "../rules"

@@ -8,8 +8,10 @@ from dataclasses import dataclass
 from opsloop import names
 from opsloop.catalog.model import Catalog, Metrics
 from opsloop.catalog.units import Duration
+from opsloop.compile.prometheus import OWN_JOBS, has_targets, up_jobs
 from opsloop.compile.rules import disk_used, instance_up, memory_used
 from opsloop.compile.selectors import (
+    BY_INSTANCE,
     Signal,
     metrics_of,
     one_of,
@@ -17,7 +19,6 @@ from opsloop.compile.selectors import (
     scrape_timeout,
     windows,
 )
-
 from opsloop.errors import InputError
 
 _NONE = Duration(0)
@@ -63,6 +64,15 @@ def down(catalog: Catalog, services: list[str]) -> list[Clause]:
             sli=f"{grouped} == 1",
         )
     ]
+
+
+def monitoring(catalog: Catalog) -> list[Clause]:
+    """Per target of the stack's own: what it watches is not seen while it does not answer."""
+    _, databases = up_jobs(catalog)
+    hosts = [f"host/{name}" for name, host in catalog.hosts.items() if has_targets(host.targets)]
+    jobs = [*(j for j in OWN_JOBS if j != "prometheus"), *databases, *hosts]
+    up = f"min by ({BY_INSTANCE}) (up{{{one_of('job', jobs)}}})"
+    return [Clause(f"{up} == 0", tuple(sorted(jobs)))]
 
 
 def _rate_groups(

@@ -20,7 +20,6 @@ OWN_JOBS = (
     "blackbox-exporter",
     "engine",
     "node-exporter",
-    "postgres-exporter",
     "prometheus",
 )
 _SECRETS = f"../../{names.SECRETS_DIR}"
@@ -97,20 +96,21 @@ def up_jobs(catalog: Catalog) -> tuple[list[str], list[str]]:
     for name, service in sorted(catalog.services.items()):
         if service.postgres is not None:
             databases.append(name)
-        elif service.process is not None or _has_targets(service.targets):
+        elif service.process is not None or has_targets(service.targets):
             plain.append(name)
     return plain, databases
 
 
 def _refuse_taken_names(catalog: Catalog) -> None:
     for name in sorted(catalog.services):
-        if name in OWN_JOBS:
+        if name in (*OWN_JOBS, "postgres-exporter"):
             raise InputError(
                 f"services.{name}", "is the name of a part of the stack", "choose another name"
             )
 
 
-def _has_targets(targets: Targets) -> bool:
+def has_targets(targets: Targets) -> bool:
+    """Whether it is scraped at addresses of its own."""
     return bool(targets.static or targets.files)
 
 
@@ -177,7 +177,7 @@ def _own(catalog: Catalog, options: Options) -> list[Job]:
 def _hosts(catalog: Catalog) -> list[Job]:
     found = []
     for name, host in sorted(catalog.hosts.items()):
-        if not _has_targets(host.targets):
+        if not has_targets(host.targets):
             continue
         found.append(
             {
@@ -208,7 +208,7 @@ def _service(catalog: Catalog, options: Options, name: str) -> Job | None:
     if service.postgres is not None:
         return _database(catalog, options, name, labels)
     files = [f"../../{names.TARGETS_DIR}/{name}.json"] if service.process is not None else []
-    if not files and not _has_targets(service.targets):
+    if not files and not has_targets(service.targets):
         return None
     instance = {"source_labels": ["__address__"], "target_label": names.INSTANCE}
     return {

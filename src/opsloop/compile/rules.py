@@ -16,6 +16,7 @@ from opsloop.compile.selectors import (
     Signal,
     one_of,
     quote,
+    scrape_timeout,
     signals,
 )
 
@@ -45,8 +46,11 @@ def record_groups(catalog: Catalog) -> list[dict[str, Any]]:
 
 
 def instance_up(catalog: Catalog, services: Iterable[str] | None = None) -> str | None:
-    """1 or 0 per (service, instance); a database whose exporter does not answer counts as 0.
+    """1 or 0 per (service, instance).
 
+    A database is up when its exporter says so, and not when the exporter waits for it in vain
+    until the scrape times out. An exporter that is gone itself says nothing of the database:
+    then there is no value (and MonitoringDown fires).
     services: only of these; None: of all. None is returned when none of them is scraped.
     """
     plain, databases = up_jobs(catalog)
@@ -58,9 +62,13 @@ def instance_up(catalog: Catalog, services: Iterable[str] | None = None) -> str 
     if plain:
         parts.append(f"min by ({BY_INSTANCE}) (up{{{one_of('job', plain)}}})")
     if databases:
-        jobs = one_of("job", databases)
-        parts.append(f"min by ({BY_INSTANCE}) (pg_up{{{jobs}}})")
-        parts.append(f"0 * min by ({BY_INSTANCE}) (up{{{jobs}}})")
+        parts.append(f"min by ({BY_INSTANCE}) (pg_up{{{one_of('job', databases)}}})")
+    timeouts: dict[Duration, list[str]] = {}
+    for job in databases:
+        timeouts.setdefault(scrape_timeout(catalog, job), []).append(job)
+    for timeout, jobs in timeouts.items():
+        waited = f"scrape_duration_seconds{{{one_of('job', jobs)}}} > {0.9 * timeout.seconds:.4g}"
+        parts.append(f"0 * min by ({BY_INSTANCE}) ({waited})")
     return "\nor\n".join(parts) or None
 
 

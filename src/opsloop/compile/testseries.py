@@ -1,4 +1,4 @@
-"""Series for unit tests, and what a condition makes of them tick by tick."""
+"""What a unit test is made of: its subject, its series, and checks tick by tick."""
 
 from __future__ import annotations
 
@@ -6,13 +6,45 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
+from opsloop import names
+from opsloop.catalog.model import Catalog
 from opsloop.catalog.units import Duration
+from opsloop.compile.alerts import AlertRule
+from opsloop.compile.conditions import Clause
+from opsloop.compile.prometheus import OWN_TEAM, labels_of, service_labels
 from opsloop.compile.selectors import quote
 
 Labels: TypeAlias = Mapping[str, str]
 Phase: TypeAlias = tuple[float, int]  # what is added at each tick, for how many ticks
 Check: TypeAlias = tuple[int, float | None]  # at this tick: fires with this value, or does not
+EVENTS = 100_000  # a tick, so that shares can be set finely
+INSTANCE_A, INSTANCE_B = "10.0.0.1:8000", "10.0.0.2:8000"
+STRANGER = "nobody-declared-this"
 START = 1_000_000  # a counter near zero would be extrapolated to zero
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """What a test is about: a rule's clause, and one service or host of it."""
+
+    catalog: Catalog
+    rule: AlertRule
+    clause: Clause
+    name: str
+
+    @property
+    def target(self) -> Labels:
+        """The labels of its targets, without instance and job."""
+        if self.rule.shape in (names.DISK_FULL, names.MEMORY_HIGH):
+            return labels_of(self.catalog, self.name, self.catalog.hosts[self.name].team)
+        if self.rule.shape == names.MONITORING_DOWN:
+            return labels_of(self.catalog, self.name, OWN_TEAM)
+        return service_labels(self.catalog, self.name)
+
+    @property
+    def kept(self) -> Labels:
+        """The labels that the alert keeps, without instance."""
+        return {k: self.target[k] for k in names.SERVICE_LABELS}
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,3 +121,8 @@ def turns(conditions: Sequence[float | None], wait_ticks: int, from_tick: int = 
 def ticks_in(duration: Duration, tick: Duration) -> int:
     """Whole ticks that cover a duration."""
     return -(-int(duration) // int(tick))
+
+
+def never(last: int) -> list[tuple[int, float | None]]:
+    """Checks that nothing fires at any tick up to `last`."""
+    return [(at, None) for at in range(last + 1)]

@@ -101,6 +101,24 @@ def host(
     }
 
 
+def monitoring(catalog: Catalog, options: Options) -> dict[str, Wording]:
+    """The annotations of MonitoringDown."""
+    return {
+        "summary": Wording.of("Monitoring of ", _SERVICE, " (", _INSTANCE, ") does not answer"),
+        "description": Wording.of(
+            "Prometheus cannot read ",
+            _SERVICE,
+            " (",
+            _INSTANCE,
+            "): a part of the stack or an exporter is down.",
+        ),
+        "impact": Wording.of("What it watches or does is not seen or not done meanwhile."),
+        "runbook": Wording.of(default_runbook(names.MONITORING_DOWN)),
+        **_links(catalog, options, "up"),
+        "remediation": Wording.of(_NOBODY),
+    }
+
+
 def own(catalog: Catalog, options: Options, name: str, policy: str | None) -> dict[str, Wording]:
     """The annotations of a user's alert: their words, our links."""
     alert = catalog.alerts[name]
