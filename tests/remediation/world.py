@@ -308,13 +308,16 @@ class World:
 
     def run_for(self, seconds: float, *, step: float = 60.0) -> None:
         """Let time pass; the engine is woken when it asked to be."""
-        end = self.now + seconds
+        end, turns = self.now + seconds, 0
         while True:
             wake = self.tick()
             if self.workers.finished:
                 wake = self.now
             if wake > end:
                 break
+            turns += 1
+            if turns > 40 * (seconds + 10):
+                raise AssertionError("the engine spins")
             self.now = min(max(wake, self.now + 0.001), self.now + step)
         self.now = end
         self.settle()

@@ -45,7 +45,7 @@ def parse_case(file: str, text: str, bases: Mapping[str, Mapping[str, Any]]) -> 
             raise ValueError(f"expect has {sorted(unknown) or 'no kind'}")
         return Case(str(raw["name"]), situation, expected)
     except (ValueError, KeyError, TypeError) as error:
-        raise InputError(file, f"is no case: {error}", "see docs/reference/cases.md") from error
+        raise InputError(file, f"is no case: {error}", "start from one of tests/cases") from error
 
 
 def merged(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:

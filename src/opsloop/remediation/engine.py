@@ -26,6 +26,7 @@ LONGEST_WAIT_S: Final = 60.0  # a next time beyond it means that the clock went 
 FIRST_BACKOFF_S: Final = 1.0
 LAST_BACKOFF_S: Final = 60.0
 TROUBLE_WAKE_S: Final = 1.0
+SHORTEST_WAIT_S: Final = 0.01  # whatever is wrong, the loop does not spin
 
 log = logging.getLogger("opsloop.engine")
 
@@ -121,7 +122,7 @@ class Engine:
             # What is due still is held up, or came meanwhile and wakes the engine by itself.
             times.append(due if due > now else now + TROUBLE_WAKE_S)
         times += [t for t in (self._runs.next_at(now), self._notices.next_at(now)) if t is not None]
-        return max(min(times), now + TROUBLE_WAKE_S if self._trouble else now)
+        return max(min(times), now + (TROUBLE_WAKE_S if self._trouble else SHORTEST_WAIT_S))
 
     def _lease(self, now: float) -> None:
         age = now - (now if self._leased_at is None else self._leased_at)

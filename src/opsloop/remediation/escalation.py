@@ -174,7 +174,7 @@ class Notices:
 
     def next_at(self, now: float) -> float | None:
         """When there is something to post again, unix seconds."""
-        times = [at + RENEW_S for at in self._renewed.values()]
+        times = [max(at + RENEW_S, now + 1.0) for at in self._renewed.values()]
         if self._queue:
             times.append(max(self._retry_at, now))
         if self._next is not None:

@@ -9,7 +9,7 @@ from typing import Final
 from opsloop.catalog.facts import AlertFacts, EngineInput
 from opsloop.catalog.policy import Policy
 from opsloop.errors import SourceError
-from opsloop.remediation.episode import Episode
+from opsloop.remediation.episode import Episode, EpisodeState
 from opsloop.remediation.evidence import Witness
 from opsloop.remediation.guards import BREAKER_MEMORY_S
 from opsloop.remediation.maintenance import in_force
@@ -100,8 +100,15 @@ class Gatherer:
     def _troubles(self, services: tuple[str, ...], ended_since: float) -> tuple[Trouble, ...]:
         if not services:
             return ()
+        # A verified repair counts before Alertmanager has heard of it.
         return tuple(
-            Trouble(e.service or "", e.alert, e.severity, e.firing, e.ended_at)
+            Trouble(
+                service=e.service or "",
+                alert=e.alert,
+                severity=e.severity,
+                firing=e.firing and e.state is not EpisodeState.HEALED,
+                ended_at=e.ended_at,
+            )
             for e in self._store.episodes_of(services, ended_since)
             if e.alert not in OWN_ALERTS
         )
