@@ -11,7 +11,8 @@ import difflib
 import importlib
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -96,14 +97,15 @@ class LazyGroup(click.Group):
         # Options of the group itself; past Group, which would import every command.
         return items + click.Command.shell_complete(self, ctx, incomplete)
 
+    def make_context(self, *args: Any, **extra: Any) -> click.Context:
+        with _quiet_broken_pipe():  # --help and --version are printed here
+            return super().make_context(*args, **extra)
+
     def invoke(self, ctx: click.Context) -> Any:
-        try:
+        with _quiet_broken_pipe():
             result = super().invoke(ctx)
             sys.stdout.flush()
             return result
-        except BrokenPipeError:
-            output.silence_stdout()
-            ctx.exit(EXIT_BROKEN_PIPE)
 
     def main(
         self,
@@ -143,7 +145,18 @@ class LazyGroup(click.Group):
         return code
 
 
-@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@contextmanager
+def _quiet_broken_pipe() -> Iterator[None]:
+    try:
+        yield
+    except BrokenPipeError:
+        output.silence_stdout()
+        raise click.exceptions.Exit(EXIT_BROKEN_PIPE) from None
+
+
+@click.group(
+    name="opsloop", cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]}
+)
 @click.version_option(__version__, prog_name="opsloop")
 def cli() -> None:
     """Monitoring compiled from one catalog, and a loop that heals what breaks.
