@@ -50,6 +50,11 @@ def rate_at(seconds: float, factor: float | None) -> float:
     return MEAN_RATE * (1 - SWING * math.cos(2 * math.pi * seconds / DAY_S))
 
 
+def overload_factor(up: int) -> float:
+    """What is too much for `up` instances of 40 requests a second, and not for one more."""
+    return 45 * max(1, up) / MEAN_RATE
+
+
 class Load:
     """Sends requests at a rate that no slow answer lowers."""
 
@@ -81,7 +86,8 @@ class Load:
             await self._session.close()
 
     async def turn(self, kind: str, values: dict[str, Any]) -> None:
-        self._factor = number(values, "factor", 0.1, 20, 3.75) if kind == "overload" else None
+        usual = overload_factor(sum(slot.up for slot in self.slots))
+        self._factor = number(values, "factor", 0.1, 20, usual) if kind == "overload" else None
 
     def active(self) -> list[dict[str, Any]]:
         return [{"kind": "overload", "factor": self._factor}] if self._factor else []
