@@ -19,6 +19,9 @@ GROUP_LOOP = "loop"
 GROUP_ALERTS = "alerts"
 MEMORY_FOR = Duration(300_000)  # programs may need much memory for a moment
 MONITORING_FOR = Duration(60_000)  # a part that restarts is back before
+# Prometheus finds its Alertmanagers 5 s after its start and drops what fires before; it would
+# tell of the Watchdog again only a minute later.
+WATCHDOG_FOR = Duration(7_000)
 
 Shape = Literal[
     "ServiceDown",
@@ -244,7 +247,7 @@ def _watchdog(catalog: Catalog) -> AlertRule:
         policy=None,
         scope="service",
         clauses=(Clause("vector(1)", ()),),
-        for_=Duration(0),
+        for_=WATCHDOG_FOR,
         labels={names.ENVIRONMENT: catalog.stack.environment},
         annotations=texts.watchdog(),
     )

@@ -34,7 +34,7 @@ def test_files(catalog: Catalog, rules: list[AlertRule], groups: list[str]) -> d
             found |= _own(catalog, rule, stem, groups)
             continue
         for at, subject in enumerate(_subjects(catalog, rule)):
-            cases = testcases.cases(subject) if subject else testcases.watchdog()
+            cases = testcases.cases(subject) if subject else testcases.watchdog(rule)
             if cases:
                 found[f"{stem}.{at}.yml" if at else f"{stem}.yml"] = _file(rule, cases)
     return found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -13,6 +14,7 @@ from opsloop.compile.selectors import Selector
 from opsloop.compile.testseries import (
     EVENTS,
     INSTANCE_A,
+    INSTANCE_B,
     STRANGER,
     Case,
     Labels,
@@ -51,28 +53,64 @@ class _Rate:
 
 def _rate_cases(r: _Rate) -> Iterator[Case]:
     s = r.subject
-    threshold = int(r.share * EVENTS)
-    twice = min(EVENTS, 2 * threshold + 1)  # turns in the middle of a window
+    limit = math.floor(r.share * EVENTS + 1e-6)
     calm, storm = r.long + 2, r.long + r.wait + 2
-    phases: list[Phase] = [(0, calm), (twice, storm), (0, r.long + 2)]
     end = calm + storm + r.long + 2
-    holds = [r.holds(phases, at) for at in range(end)]
-    labels = s.kept
+
+    def passing(bad: int) -> list[Phase]:
+        return [(0, calm), (bad, storm), (0, r.long + 2)]
+
+    # Twice the limit: both windows turn in their middle, and a wrong length shows.
+    twice = _told_plainly(
+        r, 2 * limit + 1, lambda bad: [r.holds(passing(bad), t) for t in range(end)]
+    )
+    holds = [r.holds(passing(twice), at) for at in range(end)]
     stranger = r.lines([(EVENTS, end)], {**s.target, names.SERVICE: STRANGER})
-    yield Case("fires, and resolves by its short window", r.tick, labels,
-               [*r.lines(phases, s.target), *stranger],
-               testseries.turns(holds, r.wait, from_tick=r.long))  # fmt: skip
+    yield Case(
+        "fires, and resolves by its short window",
+        r.tick,
+        s.kept,
+        [*r.lines(passing(twice), s.target), *stranger],
+        testseries.turns(holds, r.wait, from_tick=r.long),
+    )
     steady = 2 * r.long + r.wait
-    above, below = [(float(threshold + 1), steady)], [(float(max(0, threshold - 1)), steady)]
-    yield Case("fires just above its limit", r.tick, labels,
-               r.lines(above, s.target), [(steady, r.holds(above, steady))])  # fmt: skip
-    yield Case("does not fire just below its limit", r.tick, labels,
-               r.lines(below, s.target), never(steady))  # fmt: skip
+    more = _told_plainly(r, limit + 1, lambda bad: [r.holds([(bad, steady)], steady)])
+    above, below = [(float(more), steady)], [(float(max(0, limit - 1)), steady)]
+    yield Case(
+        "fires just above its limit",
+        r.tick,
+        s.kept,
+        r.lines(above, s.target),
+        [(steady, r.holds(above, steady))],
+    )
+    yield Case(
+        "does not fire just below its limit",
+        r.tick,
+        s.kept,
+        r.lines(below, s.target),
+        never(steady),
+    )
     yield Case("no data", r.tick, checks=never(r.long))
-    gone = [(float(EVENTS), calm)]
-    yield Case("the series end", r.tick, labels,
-               r.lines(gone, s.target), [(calm + r.long + 1, None)])  # fmt: skip
-    yield Case("no traffic", r.tick, labels, r.lines([], s.target), never(r.long))
+    gone = r.lines([(float(EVENTS), calm)], s.target)
+    yield Case("the series end", r.tick, s.kept, gone, [(calm + r.long + 1, None)])
+    yield Case("no traffic", r.tick, s.kept, r.lines([], s.target), never(r.long))
+
+
+def _told_plainly(r: _Rate, first: int, values: Callable[[int], list[float | None]]) -> int:
+    """The first share of bad events from `first` on whose values are not rounded on an edge,
+    where the last bit of a sum would decide what the annotation says."""
+    for bad in range(min(first, EVENTS), min(first + 100, EVENTS)):
+        if all(_plain(r, value) for value in values(bad) if value is not None):
+            return bad
+    return min(first, EVENTS)
+
+
+def _plain(r: _Rate, value: float) -> bool:
+    labels = r.subject.kept
+    words = r.subject.rule.annotations.values()
+    return all(
+        w.render(labels, value * (1 - 1e-9)) == w.render(labels, value * (1 + 1e-9)) for w in words
+    )
 
 
 def _ticks(clause: Clause) -> tuple[Duration, int, int]:
@@ -95,11 +133,17 @@ def errors(s: Subject) -> Iterator[Case]:
     tick, long, short = _ticks(s.clause)
 
     def lines(bad: Sequence[Phase], target: Labels) -> list[Line]:
-        good = [(EVENTS - step if same else float(EVENTS), ticks) for step, ticks in bad]
-        where = {**target, "job": target[names.SERVICE], names.INSTANCE: INSTANCE_A}
+        """Both instances alike: an alert that would not add them up reads half."""
+        failing = _times(bad, 0.5)
+        good = [(EVENTS / 2 - step if same else EVENTS / 2, ticks) for step, ticks in failing]
         return [
-            Line.of(requests.metric, {**where, **fine}, _counter(good, long)),
-            Line.of(errors.metric, {**where, **failed}, _counter(bad, long)),
+            line
+            for instance in (INSTANCE_A, INSTANCE_B)
+            if (where := {**target, "job": target[names.SERVICE], names.INSTANCE: instance})
+            for line in (
+                Line.of(requests.metric, {**where, **fine}, _counter(good, long)),
+                Line.of(errors.metric, {**where, **failed}, _counter(failing, long)),
+            )
         ]
 
     yield from _rate_cases(
@@ -117,6 +161,7 @@ def latency(s: Subject) -> Iterator[Case]:
         return
     tick, long, short = _ticks(s.clause)
     limit = s.clause.threshold
+    metric = f"{histogram.metric}_bucket"
     bounds = [round(limit * 0.9, 6), limit, round(limit * 2, 6)]
 
     def value(slow: float) -> float:
@@ -124,17 +169,25 @@ def latency(s: Subject) -> Iterator[Case]:
         return limit + (bounds[2] - limit) * (slow - (1 - QUANTILE)) / slow
 
     def lines(bad: Sequence[Phase], target: Labels) -> list[Line]:
-        where = {**target, "job": target[names.SERVICE], names.INSTANCE: INSTANCE_A, **met}
-        fast = [(min(0.9 * EVENTS, EVENTS - step), ticks) for step, ticks in bad]
-        within = [(EVENTS - step, ticks) for step, ticks in bad]
-        every = [(float(EVENTS), ticks) for _, ticks in bad]
-        buckets = {bounds[0]: fast, bounds[1]: within, bounds[2]: every, "+Inf": every}
-        return [
-            Line.of(f"{histogram.metric}_bucket", {**where, "le": str(le)}, _counter(phases, long))
-            for le, phases in buckets.items()
-        ]
+        """All slow events on one instance: an alert that would not add both up reads more."""
+        found = []
+        for instance, slow in ((INSTANCE_A, 1.0), (INSTANCE_B, 0.0)):
+            where = {**target, "job": target[names.SERVICE], names.INSTANCE: instance, **met}
+            fast = [(min(0.9 * EVENTS, EVENTS - step) / 2, ticks) for step, ticks in bad]
+            within = [((EVENTS - step) / 2, ticks) for step, ticks in bad]
+            every = [((EVENTS - step) / 2 + slow * step, ticks) for step, ticks in bad]
+            buckets = {bounds[0]: fast, bounds[1]: within, bounds[2]: every, "+Inf": every}
+            found += [
+                Line.of(metric, {**where, "le": str(le)}, _counter(phases, long))
+                for le, phases in buckets.items()
+            ]
+        return found
 
     yield from _rate_cases(_Rate(s, tick, long, short, 1 - QUANTILE, value, lines))
+
+
+def _times(phases: Sequence[Phase], factor: float) -> list[Phase]:
+    return [(step * factor, ticks) for step, ticks in phases]
 
 
 def _counter(phases: Sequence[Phase], flat: int) -> str:

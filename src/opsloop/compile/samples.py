@@ -33,14 +33,19 @@ def meeting(matchers: Sequence[Matcher], unlike: Sequence[Matcher] = ()) -> dict
     return None
 
 
-def matched(pattern: str) -> str | None:
-    """A text that a regular expression matches from end to end; None: none found."""
-    return _first([Matcher("", "=~", pattern)])
+def matched(pattern: str, usual: str) -> str | None:
+    """A text, `usual` if it will do, that a regular expression matches; None: none found."""
+    if fits(pattern, usual):
+        return usual
+    return _first([Matcher("", "=~", pattern), Matcher("", "!=", "")])
 
 
 def fits(pattern: str, text: str) -> bool:
     """Whether a regular expression matches a text from end to end."""
-    return _full(pattern, text)
+    try:
+        return re.fullmatch(pattern, text, re.DOTALL) is not None
+    except re.error:
+        return False
 
 
 def _first(matchers: Sequence[Matcher], unlike: Sequence[Matcher] = ()) -> str | None:
@@ -65,15 +70,8 @@ def _candidates(matchers: Sequence[Matcher], *, absent_first: bool) -> Iterator[
 
 def _meets(value: str, matcher: Matcher) -> bool:
     plain = matcher.op in ("=", "!=")
-    same = value == matcher.value if plain else _full(matcher.value, value)
+    same = value == matcher.value if plain else fits(matcher.value, value)
     return same == (matcher.op in ("=", "=~"))
-
-
-def _full(pattern: str, text: str) -> bool:
-    try:
-        return re.fullmatch(pattern, text, re.DOTALL) is not None
-    except re.error:
-        return False
 
 
 class _Sampler:

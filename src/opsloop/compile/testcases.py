@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from opsloop import names
 from opsloop.catalog.units import Duration
 from opsloop.compile import ratecases, samples, testseries
-from opsloop.compile.alerts import interval_of
+from opsloop.compile.alerts import AlertRule, interval_of
 from opsloop.compile.selectors import scrape_timeout
 from opsloop.compile.testseries import (
     EVENTS,
@@ -36,8 +36,11 @@ def cases(subject: Subject) -> list[Case]:
     return list(make(subject))
 
 
-def watchdog() -> list[Case]:
-    return [Case("fires without any data", Duration(60_000), checks=[(0, 1.0), (5, 1.0)])]
+def watchdog(rule: AlertRule) -> list[Case]:
+    """It needs no data; once it fires it goes on."""
+    tick = Duration(int(rule.for_) // 4)
+    checks = testseries.turns([1.0] * 9, 4)
+    return [Case("fires without any data", tick, checks=[*checks, (8, 1.0)])]
 
 
 # ServiceDown and MonitoringDown read up, or pg_up behind an exporter.
@@ -108,13 +111,13 @@ def _exporter_cases(s: Subject, base: Labels) -> Iterator[Case]:
         "fires while the database hangs, and resolves",
         tick,
         {**s.kept, names.INSTANCE: INSTANCE_A},
-        lines(round(timeout * 1.001, 4)),
+        lines(round(timeout * 0.91, 6)),
         testseries.turns(value, wait),
     )
     yield Case(
         "does not fire while only the exporter is gone",
         tick,
-        series=lines(round(timeout * 0.8, 4)),
+        series=lines(round(timeout * 0.89, 6)),
         checks=never(bad + 6),
     )
 
@@ -124,7 +127,7 @@ def _exporter_cases(s: Subject, base: Labels) -> Iterator[Case]:
 
 def _disk(s: Subject) -> Iterator[Case]:
     pattern = s.catalog.hosts[s.name].mountpoints
-    mountpoint = samples.matched(pattern)
+    mountpoint = samples.matched(pattern, "/")
     if mountpoint is None:
         return
     others = [m for m in ("/opsloop-elsewhere",) if not samples.fits(pattern, m)]
@@ -157,7 +160,8 @@ def _gauge_cases(
 ) -> Iterator[Case]:
     tick, wait = _rhythm(s)
     used = round(s.clause.threshold * EVENTS)
-    above, below = float(EVENTS - used - 50), float(min(EVENTS, EVENTS - used + 50))
+    step = max(1, min(50, (EVENTS - used) // 2))
+    above, below = float(EVENTS - used - step), float(min(EVENTS, EVENTS - used + step))
     value = 1 - above / EVENTS
     target = {**s.target, "job": "node-exporter", names.INSTANCE: INSTANCE_A}
     labels = {**s.kept, names.INSTANCE: INSTANCE_A, **kept}
