@@ -88,8 +88,8 @@ def _alert(raw: _Alert, index: int) -> Alert:
         raise ValueError(f"alerts[{index}].status is {raw.status[:20]!r}, not firing or resolved")
     try:
         starts_at = parse_time(raw.starts_at)
-        # The end is the zero time while it fires; its own status says more than any end.
-        ends_at = parse_time(raw.ends_at) if raw.ends_at else None
+        # While it fires, its end is Go's zero time.
+        ends_at = parse_time(raw.ends_at) if raw.ends_at and raw.ends_at[0] != "0" else None
     except ValueError as error:
         raise ValueError(f"alerts[{index}]: {error}") from None
     if starts_at is None:

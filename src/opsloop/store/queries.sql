@@ -5,12 +5,14 @@
 -- only moves last_seen (at most once a second, so a storm of repeats writes next to nothing).
 -- One resolved before we saw it fire is kept as closed, so that a late "firing" is seen as late.
 -- One that fires again after its end is decided anew. Each element of :alerts is
--- [fingerprint, starts_ms, labels, annotations, firing].
-INSERT INTO episodes (fingerprint, starts_ms, labels, annotations, firing, state,
-                      first_seen, last_seen, ended_at, due_at)
-SELECT value ->> 0, value ->> 1, value -> 2, value -> 3, value ->> 4,
-       CASE WHEN value ->> 4 THEN 'new' ELSE 'closed' END,
-       :now, :now,
+-- [fingerprint, starts_ms, labels, annotations, firing, service, policy, severity], where labels
+-- and annotations are JSON text; one statement for all, so that no other thread waits for it.
+INSERT INTO episodes (fingerprint, starts_ms, labels, annotations, firing,
+                      service, policy, severity,
+                      state, first_seen, last_seen, ended_at, due_at)
+SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4,
+       value ->> 5, value ->> 6, value ->> 7,
+       CASE WHEN value ->> 4 THEN 'new' ELSE 'closed' END, :now, :now,
        CASE WHEN value ->> 4 THEN NULL ELSE :now END,
        CASE WHEN value ->> 4 THEN :now END
 FROM json_each(:alerts) WHERE true

@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 
+from opsloop import names
 from opsloop.remediation.episode import Alert, Episode, EpisodeState
 from opsloop.remediation.plan import Plan, Run, RunState
 from opsloop.remediation.ports import ActionRecord, Escalation, PastRun, StepResult
@@ -26,11 +27,21 @@ def starts_ms(seconds: float) -> int:
 
 def alerts_json(alerts: Sequence[Alert]) -> str:
     """The alerts as the `intake` statement reads them."""
-    rows = [
-        (a.fingerprint, starts_ms(a.starts_at), a.labels, a.annotations, int(a.firing))
-        for a in alerts
-    ]
-    return _encode(rows).decode()
+    return _encode([_alert(a) for a in alerts]).decode()
+
+
+def _alert(alert: Alert) -> tuple[str | int | None, ...]:
+    label = alert.labels.get
+    return (
+        alert.fingerprint,
+        starts_ms(alert.starts_at),
+        _encode(alert.labels).decode(),
+        _encode(alert.annotations).decode(),
+        1 if alert.firing else 0,
+        label(names.SERVICE),
+        label(names.POLICY),
+        label(names.SEVERITY),
+    )
 
 
 def json_text(value: Any) -> str:

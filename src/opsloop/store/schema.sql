@@ -23,8 +23,8 @@ CREATE TABLE episodes (
     id          INTEGER PRIMARY KEY,
     fingerprint TEXT NOT NULL CHECK (length(fingerprint) BETWEEN 1 AND 64),
     starts_ms   INTEGER NOT NULL CHECK (starts_ms >= 0),
-    labels      TEXT NOT NULL CHECK (json_type(labels) = 'object'),
-    annotations TEXT NOT NULL CHECK (json_type(annotations) = 'object'),
+    labels      TEXT NOT NULL CHECK (labels GLOB '{*}'),  -- json_type() would cost 4 us a row
+    annotations TEXT NOT NULL CHECK (annotations GLOB '{*}'),
     firing      INTEGER NOT NULL CHECK (firing IN (0, 1)),
     state       TEXT NOT NULL
                 CHECK (state IN ('new', 'running', 'healed', 'escalated', 'watched', 'closed')),
@@ -33,9 +33,9 @@ CREATE TABLE episodes (
     ended_at    REAL,
     due_at      REAL,
     reason      TEXT NOT NULL DEFAULT '',
-    service     TEXT AS (labels ->> 'service') STORED,
-    policy      TEXT AS (labels ->> 'policy') STORED,
-    severity    TEXT AS (labels ->> 'severity') STORED,
+    service     TEXT,  -- these three are labels that are searched for
+    policy      TEXT,
+    severity    TEXT,
     UNIQUE (fingerprint, starts_ms),
     CHECK ((firing = 0) = (ended_at IS NOT NULL))
 ) STRICT;

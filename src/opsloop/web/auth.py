@@ -4,42 +4,53 @@ from __future__ import annotations
 
 import base64
 import binascii
+import contextlib
 import hmac
 import ipaddress
+import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Final
 
 from opsloop import names
 from opsloop.errors import StateUnusable
 
+LOOK_EVERY_S: Final = 1.0
+
 
 class Secret:
-    """A secret that is a file. It is read again when the file changes, so it can be rotated."""
+    """A secret that is a file. It is looked at again every second, so it can be rotated."""
 
     def __init__(self, path: Path) -> None:
         """Raises StateUnusable when it cannot be read, or is empty."""
         self.path = path
         self._seen: tuple[int, int] | None = None
+        self._looked_at = 0.0
         self._value = b""
-        self.value()
+        try:
+            self._read()
+        except OSError as error:
+            raise StateUnusable(
+                str(path), f"cannot be read: {error.strerror}", "run `opsloop up`"
+            ) from error
+        if not self._value:
+            raise StateUnusable(str(path), "is empty", "remove it and run `opsloop up`")
 
     def value(self) -> bytes:
-        """What it is now; what it was last while the file is away."""
-        try:
-            found = self.path.stat()
-            seen = (found.st_mtime_ns, found.st_ino)
-            if seen != self._seen:
-                value = self.path.read_bytes().strip()
-                if value:
-                    self._value, self._seen = value, seen
-        except OSError as error:
-            if self._seen is None:
-                raise StateUnusable(
-                    str(self.path), f"cannot be read: {error.strerror}", "run `opsloop up`"
-                ) from error
-        if not self._value:
-            raise StateUnusable(str(self.path), "is empty", "remove it and run `opsloop up`")
+        """What it is now; what it was last while the file is away or empty."""
+        if time.monotonic() - self._looked_at >= LOOK_EVERY_S:
+            with contextlib.suppress(OSError):
+                self._read()
         return self._value
+
+    def _read(self) -> None:
+        self._looked_at = time.monotonic()
+        found = self.path.stat()
+        seen = (found.st_mtime_ns, found.st_ino)
+        if seen != self._seen:
+            value = self.path.read_bytes().strip()
+            if value:
+                self._value, self._seen = value, seen
 
 
 def bearer(secret: Secret) -> Callable[[bytes | None], bool]:

@@ -73,7 +73,7 @@ class Intake:
     ) -> None:
         self._store = store
         self._allowed = allowed
-        self._metrics = metrics
+        self._counts = metrics.intake
         self._changed = changed
         self._reconcile = reconcile
         self._clock = clock
@@ -81,12 +81,14 @@ class Intake:
         self._bytes = 0
         self._pending: Group = []
         self._committing = False
+        self._reading: dict[asyncio.Task[Any] | None, float] = {}  # since, in the loop's time
+        self._slow: set[asyncio.Task[Any]] = set()
+        self._sweeping = False
         self._told: dict[str, float] = {}  # outcome -> when the log was told last, monotonic
         self.watchdog_at: float | None = None  # unix seconds
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One webhook; every failure has an answer, and none is a 500."""
-        metrics = self._metrics
         if self._waiting >= MAX_WAITING or self._bytes >= MAX_WAITING_BYTES:
             # 503, not 429: Alertmanager tries a 503 again, and drops what a 429 answers.
             refused = Refused(503, "busy", f"{self._waiting} webhooks wait already; try again")
@@ -103,9 +105,7 @@ class Intake:
             alerts = self._decode(body)
             if alerts:
                 await self._durable(alerts)
-            metrics.accepted.inc()
-            metrics.alerts.inc(len(alerts))
-            metrics.latency.observe(time.perf_counter() - begun)
+            self._counts.accepted(len(alerts), time.perf_counter() - begun)
         except Refused as refused:
             await self._refuse(send, refused)
             return
@@ -135,20 +135,41 @@ class Intake:
             raise Refused(400, "encoded", "an encoded body is not taken")
 
     async def _body(self, receive: Receive) -> bytes:
+        task = asyncio.current_task()
+        self._reading[task] = asyncio.get_running_loop().time()
+        if not self._sweeping:
+            self._sweep()
         parts: bytes = b""
         try:
-            async with asyncio.timeout(BODY_TIMEOUT_S):
-                while True:
-                    message = await receive()
-                    if message["type"] == "http.disconnect":
-                        raise Refused(400, "disconnected", "the sender went away")
-                    parts += message.get("body", b"")
-                    if len(parts) > MAX_BODY:
-                        raise Refused(413, "too_large", f"the body is larger than {MAX_BODY} bytes")
-                    if not message.get("more_body"):
-                        return parts
-        except TimeoutError:
+            while True:
+                message = await receive()
+                if message["type"] == "http.disconnect":
+                    raise Refused(400, "disconnected", "the sender went away")
+                parts += message.get("body", b"")
+                if len(parts) > MAX_BODY:
+                    raise Refused(413, "too_large", f"the body is larger than {MAX_BODY} bytes")
+                if not message.get("more_body"):
+                    return parts
+        except asyncio.CancelledError:
+            if task is None or task not in self._slow:
+                raise
+            self._slow.discard(task)
+            task.uncancel()
             raise Refused(408, "slow", f"the body took over {BODY_TIMEOUT_S:g} s") from None
+        finally:
+            del self._reading[task]
+
+    def _sweep(self) -> None:
+        """Give up on bodies that do not come; one timer for all, since nearly all do at once."""
+        loop = asyncio.get_running_loop()
+        late = loop.time() - BODY_TIMEOUT_S
+        for task, since in self._reading.items():
+            if since <= late and task is not None and task not in self._slow:
+                self._slow.add(task)
+                task.cancel()
+        self._sweeping = bool(self._reading)
+        if self._sweeping:
+            loop.call_later(BODY_TIMEOUT_S / 4, self._sweep)
 
     def _decode(self, body: bytes) -> list[Alert]:
         """The alerts that make episodes; the Watchdog only shows that the path works."""
@@ -174,8 +195,7 @@ class Intake:
 
     def hear_watchdog(self) -> None:
         """Prometheus, Alertmanager and the way here work, now."""
-        self.watchdog_at = self._clock()
-        self._metrics.watchdog.set(self.watchdog_at)
+        self.watchdog_at = self._counts.watchdog_at = self._clock()
 
     async def _durable(self, alerts: Sequence[Alert]) -> None:
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -227,7 +247,7 @@ class Intake:
             self._changed(ids)
 
     async def _refuse(self, send: Send, refused: Refused) -> None:
-        self._metrics.requests.labels(refused.outcome).inc()
+        self._counts.refused(refused.outcome)
         told, now = self._told.get(refused.outcome), time.monotonic()
         if told is None or now - told >= TELL_EVERY_S:
             self._told[refused.outcome] = now
