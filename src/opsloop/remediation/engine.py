@@ -26,6 +26,7 @@ LONGEST_WAIT_S: Final = 60.0  # a next time beyond it means that the clock went 
 FIRST_BACKOFF_S: Final = 1.0
 LAST_BACKOFF_S: Final = 60.0
 TROUBLE_WAKE_S: Final = 1.0
+CLOCK_SLACK_S: Final = 1.0
 SHORTEST_WAIT_S: Final = 0.01  # whatever is wrong, the loop does not spin
 
 log = logging.getLogger("opsloop.engine")
@@ -70,6 +71,7 @@ class Engine:
         self._bugs: dict[int, int] = {}
         self._held: dict[int, float] = {}  # episodes that a bug or the store holds up, until
         self._trouble = False
+        self._ticked_at = 0.0
 
     def tick(self, now: float) -> float:
         """Do all that is due at `now` (unix seconds); returns when to be called again.
@@ -77,6 +79,12 @@ class Engine:
         Never raises for what a source or the store does: it waits and tries again.
         """
         self._trouble = False
+        if (
+            now < self._ticked_at - CLOCK_SLACK_S
+        ):  # what is due then would wait for the jump's length
+            log.warning("the clock went back by %.0f s", self._ticked_at - now)
+            self.active = False
+        self._ticked_at = now
         if not self._stage("lease", lambda: self._lease(now)) or not self.active:
             return now + LEASE_RENEW_S if not self._trouble else now + TROUBLE_WAKE_S
         self._witness.new_turn()
