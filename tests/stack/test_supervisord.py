@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -82,6 +83,33 @@ def test_down_after_kill_9_sweeps_what_is_left(small_stack: SmallStack) -> None:
     assert not [p for p in everyone if processes.alive(p)]
     assert any("killed supervisord" in line for line in small_stack.said)
     assert not small_stack.state.pid_file.exists()
+
+
+def test_a_child_with_a_clean_environment_is_swept_too(small_stack: SmallStack) -> None:
+    """A database that runs as another user drops its environment, and the socket with it."""
+    small_stack.write(one=f"/usr/bin/env -i {sleeper()}")
+    pid = small_stack.start()
+    wait_until(lambda: small_stack.pid("one"), "it runs")
+    child = small_stack.pid("one")
+    wait_until(lambda: processes.environment(child) == {}, "its environment is empty")
+    os.kill(pid, signal.SIGKILL)
+    wait_until(lambda: not processes.alive(pid), "supervisord is dead")
+    assert supervisord.Membership(small_stack.state).covers(child)
+    assert small_stack.stop() is True
+    assert not processes.alive(child)
+
+
+def test_a_session_number_that_came_again_is_not_ours(small_stack: SmallStack) -> None:
+    small_stack.write(one=sleeper())
+    with subprocess.Popen(["sleep", "3600"], start_new_session=True) as stranger:
+        try:
+            record = {"pid": stranger.pid, "ticks": 1, "boot": processes.boot_id()}
+            (small_stack.state.run / "session.json").write_text(json.dumps(record))
+            assert not supervisord.Membership(small_stack.state).covers(stranger.pid)
+            assert small_stack.stop() is False
+            assert stranger.poll() is None
+        finally:
+            stranger.kill()
 
 
 def test_a_start_after_kill_9_sweeps_first(small_stack: SmallStack) -> None:

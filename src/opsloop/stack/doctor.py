@@ -19,7 +19,6 @@ from opsloop.compile.options import Options
 from opsloop.errors import CatalogError, MachineError, MissingBinary
 from opsloop.settings import Settings
 from opsloop.stack import binaries, install, ports, prepare, processes, supervisord
-from opsloop.stack.native import is_ours
 from opsloop.stack.state import StateFolder
 
 _NEWEST_UNTRIED = (3, 15)
@@ -150,10 +149,11 @@ def _memory() -> Check:
 
 def _ports(settings: Settings, catalog: Catalog | None, state: StateFolder) -> list[Check]:
     parts = [*binaries.PROGRAMS, "engine", "inbox"]
-    base, sockets = settings.ports, frozenset[str]()
+    base = settings.ports
+    members: supervisord.Membership | None = None
     with contextlib.suppress(MachineError):
         info = state.read()
-        sockets = state.sockets()
+        members = supervisord.Membership(state)
         if info is not None and supervisord.find(state):
             base = replace(base, base=info.port_base)  # of the stack that runs
     empty = Catalog.model_validate({"apiVersion": "opsloop/v1"})
@@ -164,7 +164,7 @@ def _ports(settings: Settings, catalog: Catalog | None, state: StateFolder) -> l
         if ports.is_free(use.port, address):
             continue
         holder = processes.holder_of(use.port)
-        if holder is not None and is_ours(holder.pid, state, sockets):
+        if holder is not None and members is not None and members.covers(holder.pid):
             continue
         who = str(holder) if holder else "an unknown process"
         found.append(

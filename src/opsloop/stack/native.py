@@ -153,8 +153,7 @@ class _Change:
         """Bring a running stack to the catalog; only what changed is touched."""
         state = self.state
         driver = supervisord.client(state)
-        url_owner = state.sockets()
-        self._refuse_taken_ports(lambda pid: is_ours(pid, state, url_owner))
+        self._refuse_taken_ports(supervisord.Membership(state).covers)
         info = state.read() or StackInfo(self.settings.ports.base, "", str(driver.socket))
         info = replace(
             info, catalog=str(self.settings.catalog), started_at=info.started_at or time.time()
@@ -282,11 +281,6 @@ def _refuse_moved(state: StateFolder, settings: Settings, prepared: Prepared, pi
             f"was started with another {', '.join(moved)}",
             "`opsloop down` first, then `opsloop up`",
         )
-
-
-def is_ours(pid: int, state: StateFolder, sockets: frozenset[str]) -> bool:
-    """Whether a child of this stack, or something below one, has this pid."""
-    return any(supervisord.is_child(p, state, sockets) for p in processes.ancestors(pid))
 
 
 def _named(holder: Holder) -> str:

@@ -70,6 +70,14 @@ def started_ticks(pid: int) -> int:
     return int(fields[19]) if fields else 0
 
 
+def boot_id() -> str:
+    """Differs after each boot: pids before it mean nothing."""
+    try:
+        return (PROC / "sys/kernel/random/boot_id").read_text().strip()
+    except OSError:
+        return ""
+
+
 def _stat(pid: int) -> list[str]:
     try:
         text = (PROC / str(pid) / "stat").read_text(errors="replace")

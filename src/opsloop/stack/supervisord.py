@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import signal
 import sys
@@ -15,7 +16,7 @@ from opsloop.drivers.supervisor import Supervisor
 from opsloop.errors import DriverError, PartFailed, StackError
 from opsloop.settings import ENV_STATE
 from opsloop.stack import processes
-from opsloop.stack.state import StateFolder, usable
+from opsloop.stack.state import StateFolder, usable, write_file
 
 Say = Callable[[str], None]
 
@@ -29,6 +30,7 @@ _KEPT = ("PATH", "LANG", "LC_ALL", "HOME", "TZ", "TMPDIR")
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _START_S = 15.0
 _SHUTDOWN_S = 60.0
+_QUIET_S = 1.0  # between lines about an end that takes its time
 _SWEEPS = 5
 _POLL_S = 0.05
 
@@ -84,10 +86,32 @@ def _looks_like_supervisord(pid: int, state: StateFolder) -> bool:
     )
 
 
-def is_child(pid: int, state: StateFolder, sockets: frozenset[str] | None = None) -> bool:
-    """Whether this process was started by a supervisord of this stack, now or earlier."""
-    url = processes.environment(pid).get(_ENV_SERVER_URL, "")
-    return url.removeprefix("unix://") in (sockets or state.sockets()) if url else False
+class Membership:
+    """Tells which processes were started by a supervisord of one stack, now or earlier.
+
+    By the socket that supervisord puts into the environment of its children, and, for those
+    that clean their environment (a database under another user), by their session: it is
+    supervisord's, and its number is not given again while anybody is in it.
+    """
+
+    def __init__(self, state: StateFolder) -> None:
+        self._state = state
+        self._sockets = state.sockets()
+        self._session = _recorded_session(state)
+
+    def has(self, pid: int) -> bool:
+        """Whether it is a child of such a supervisord (not: what lies below one)."""
+        if self._session and processes.session_of(pid) == self._session != pid:
+            return True
+        url = processes.environment(pid).get(_ENV_SERVER_URL, "")
+        if url.removeprefix("unix://") in self._sockets:
+            return True
+        # Killed between fork and exec, supervisord leaves a copy of itself that goes on to exec.
+        return _looks_like_supervisord(pid, self._state) and processes.session_of(pid) != pid
+
+    def covers(self, pid: int) -> bool:
+        """Whether it, or something above it, is such a child."""
+        return any(self.has(p) for p in processes.ancestors(pid))
 
 
 def orphans(state: StateFolder) -> set[int]:
@@ -96,17 +120,30 @@ def orphans(state: StateFolder) -> set[int]:
     Only what was started for this very state folder, never the caller or its parents: a shell
     may have been opened from a child. While a supervisord runs these are its children.
     """
-    sockets = state.sockets()
+    members = Membership(state)
     keep = processes.ancestors(os.getpid())
-    roots = {p for p in processes.pids() if p not in keep and _is_left(p, state, sockets)}
+    roots = {p for p in processes.pids() if p not in keep and members.has(p)}
     return processes.family(roots) - keep
 
 
-def _is_left(pid: int, state: StateFolder, sockets: frozenset[str]) -> bool:
-    if is_child(pid, state, sockets):
-        return True
-    # Killed between fork and exec, supervisord leaves a copy of itself that goes on to exec.
-    return _looks_like_supervisord(pid, state) and processes.session_of(pid) != pid
+def _record_session(state: StateFolder, pid: int) -> None:
+    record = {"pid": pid, "ticks": processes.started_ticks(pid), "boot": processes.boot_id()}
+    write_file(_session_file(state), json.dumps(record) + "\n", 0o600)
+
+
+def _recorded_session(state: StateFolder) -> int:
+    """The session of the last supervisord, 0 when its number means something else by now."""
+    try:
+        record = json.loads(_session_file(state).read_text())
+        pid, ticks, boot = int(record["pid"]), int(record["ticks"]), str(record["boot"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return 0
+    now = processes.started_ticks(pid)
+    return pid if boot == processes.boot_id() and now in (0, ticks) else 0
+
+
+def _session_file(state: StateFolder) -> Path:
+    return state.run / "session.json"
 
 
 def start(state: StateFolder, env: Mapping[str, str]) -> int:
@@ -138,6 +175,7 @@ def start(state: StateFolder, env: Mapping[str, str]) -> int:
     driver = Supervisor(socket, 2.0)
     deadline = time.monotonic() + _START_S
     try:
+        _record_session(state, pid)
         while not _answers_as(driver, pid):
             if not processes.alive(pid):
                 raise PartFailed("supervisord", f"ended at once: {tail(out, 3)}", f"see {out}")
@@ -212,16 +250,17 @@ def _shut_down(state: StateFolder, pid: int, say: Say) -> None:
         # It does not listen any more; TERM means the same to it.
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGTERM)
-    deadline = time.monotonic() + _SHUTDOWN_S
-    shown = ""
+    began = time.monotonic()
+    deadline, tell_at, shown = began + _SHUTDOWN_S, began + _QUIET_S, ""
     while processes.alive(pid):
         # supervisord answers no question any more; its children tell their names.
         running = sorted(n for p in processes.children(pid) if (n := _program(p)))
         text = f"waiting for {', '.join(running)} to end"
-        if running and text != shown:
+        now = time.monotonic()
+        if running and text != shown and now > tell_at:
             say(text)
-            shown = text
-        if time.monotonic() > deadline:
+            shown, tell_at = text, now + _QUIET_S
+        if now > deadline:
             say("supervisord does not end; killing it and what it runs")
             processes.end(processes.family([pid]), signal.SIGKILL, 5.0)
             return
@@ -242,7 +281,7 @@ def _continue_stopped(pid: int) -> None:
 
 def _remove_traces(state: StateFolder) -> None:
     with usable(state.run):
-        for path in (state.pid_file, *map(Path, state.sockets())):
+        for path in (state.pid_file, _session_file(state), *map(Path, state.sockets())):
             path.unlink(missing_ok=True)
 
 
