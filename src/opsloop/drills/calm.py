@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 from opsloop.drills.faults import Aim
 from opsloop.drills.watch import World
 from opsloop.errors import OpsloopError, StackError
+from opsloop.remediation.episode import Episode
+from opsloop.remediation.ports import Instance
 
 CALM_S = 240.0  # how long to wait for it
 POLL_S = 0.5
+GROUP_REMOVED_S = 32.0  # Alertmanager's maintenance of groups: every 30 s
 
 
 def related(world: World, aim: Aim) -> frozenset[str]:
@@ -22,6 +26,7 @@ def related(world: World, aim: Aim) -> frozenset[str]:
 def wait_for_calm(
     world: World,
     aim: Aim,
+    target: Instance,
     note: Callable[[str], None],
     clock: Callable[[], float],
     sleep: Callable[[float], None],
@@ -29,7 +34,7 @@ def wait_for_calm(
 ) -> None:
     """Until nothing speaks against the drill. Raises StackError with what does."""
     deadline = clock() + limit_s
-    while (reason := unrest(world, aim, clock())) is not None:
+    while (reason := unrest(world, aim, target, clock())) is not None:
         note(f"waiting for calm: {reason}")
         if clock() > deadline:
             raise StackError(
@@ -40,7 +45,7 @@ def wait_for_calm(
         sleep(POLL_S)
 
 
-def unrest(world: World, aim: Aim, now: float) -> str | None:
+def unrest(world: World, aim: Aim, target: Instance, now: float) -> str | None:
     """Why a drill would not be fair now; None when it would."""
     services = related(world, aim)
     try:
@@ -49,7 +54,9 @@ def unrest(world: World, aim: Aim, now: float) -> str | None:
                 reason = _unhealthy(world, service)
                 if reason is not None:
                     return reason
-        return _repairing(world, services) or _seen(world, aim) or _unsettled(world, aim, now)
+        return (
+            _repairing(world, services) or _seen(world, aim) or _unsettled(world, aim, target, now)
+        )
     except OpsloopError as error:
         return str(error)
 
@@ -85,15 +92,33 @@ def _seen(world: World, aim: Aim) -> str | None:
     return None
 
 
-def _unsettled(world: World, aim: Aim, now: float) -> str | None:
-    """The loop holds back for a while after a repair, so a drill would measure that."""
-    if aim.facts is None:
+def _unsettled(world: World, aim: Aim, target: Instance, now: float) -> str | None:
+    """What holds the loop or Alertmanager back for a while, and would be measured instead."""
+    facts = aim.facts
+    if facts is None:
         return None
-    policy = world.catalog.remediation.policies[aim.facts.policy]
-    rest = max(aim.facts.window_s, policy.limits.cooldown.seconds)
-    services = related(world, aim)
-    for run in world.store.runs(50):
-        ended = run.finished_at or run.created_at
-        if run.service in services and ended + rest > now:
-            return f"run {run.id} ended, the loop looks back {rest:g} s"
+    policy = world.catalog.remediation.policies[facts.policy]
+    rest = max(facts.window_s, policy.limits.cooldown.seconds)
+    whole = facts.scope == "service"
+    for _, run in world.runs_since(now - rest):
+        mine = run.service == aim.service and (whole or target.target in run.targets)
+        if (mine or run.service in aim.depends) and run.finished_at is not None:
+            left = run.finished_at + rest - now
+            if left > 0:
+                return f"the loop looks back {rest:g} s, and run {run.id} ended within that time"
+    last = world.episode(aim, None if whole else target.address, 0.0)
+    if last is not None and now < group_ends_at(last, facts.grace_s):
+        return f"Alertmanager still has the group of the last {last.alert}"
     return None
+
+
+def group_ends_at(episode: Episode, grace_s: float) -> float:
+    """When Alertmanager has forgotten the group of an ended episode, unix seconds.
+
+    It looks at the group every grace (the group's interval); the first look that finds the alert
+    resolved empties the group, and it is removed within half a minute. An alert that joins a
+    group sooner does not get the whole grace, and reaches the engine up to 5 s later.
+    """
+    lasted = (episode.ended_at or episode.last_seen) - episode.first_seen
+    looks = max(1, math.ceil(lasted / grace_s)) if grace_s > 0 else 1
+    return episode.first_seen + looks * grace_s + GROUP_REMOVED_S

@@ -119,7 +119,8 @@ class Session:
     def run(self, *, control: bool, timeout_s: float | None = None) -> Result:
         """The whole drill; whatever happens, faults are ended and the loop is resumed."""
         self.refuse_hopeless(control=control)
-        wait_for_calm(self.world, self.aim, self.show.note, self._clock, self._sleep)
+        target = self._injection.choose()
+        wait_for_calm(self.world, self.aim, target, self.show.note, self._clock, self._sleep)
         limit = timeout_s or self._limit(control)
         self._last_message = self.world.last_message()
         self._told_before = self.world.told_elsewhere()
@@ -129,7 +130,7 @@ class Session:
                 stack.callback(self._resume)
             restore = stack.enter_context(contextlib.ExitStack())
             restore.callback(self._injection.restore, self.show.note)
-            result = self._watched(control, limit)
+            result = self._watched(self._injection.now(target), control, limit)
             if not control and result.verdict.passed:
                 restore.pop_all()
                 self._injection.clear()
@@ -141,9 +142,8 @@ class Session:
             return self.aim.drill.timeout_s
         return facts.grace_s + facts.window_s + CONTROL_MARGIN_S
 
-    def _watched(self, control: bool, limit_s: float) -> Result:
+    def _watched(self, target: Instance, control: bool, limit_s: float) -> Result:
         self._before = self.world.pids()
-        target = self._injection.choose()
         start = self._clock()
         look = self._injection.inject(target)
         timeline = Timeline(

@@ -15,6 +15,7 @@ from opsloop.errors import DriverError, SourceError, StackError
 from opsloop.remediation.ports import Instance
 
 RESTORE_S = 20.0
+SILENT_S = 3.0
 POLL_S = 0.3
 
 Look = Callable[[], bool]
@@ -29,11 +30,26 @@ class Injection:
         self.broken: dict[str, int] = {}
 
     def choose(self) -> Instance:
-        """The instance that is broken, or stands for the service. Raises StackError."""
+        """The instance that is broken, or stands for the service: the one that had no trouble
+
+        for longest, so that drills one after the other need not wait for each other's end.
+        Raises StackError.
+        """
+        found = [i for i in self.world.instances(self.aim.service) if i.wanted and i.running]
+        if not found:
+            raise self._refused(f"{self.aim.service} has no instance that runs")
+        return min(found, key=self._last_trouble)
+
+    def now(self, target: Instance) -> Instance:
+        """The same instance, read again. Raises StackError when it is gone."""
         for instance in self.world.instances(self.aim.service):
-            if instance.wanted and instance.running:
+            if instance.target == target.target and instance.running:
                 return instance
-        raise self._refused(f"{self.aim.service} has no instance that runs")
+        raise self._refused(f"{target.target} does not run any more")
+
+    def _last_trouble(self, instance: Instance) -> float:
+        last = self.world.episode(self.aim, instance.address, 0.0)
+        return 0.0 if last is None else last.first_seen
 
     def inject(self, target: Instance) -> Look:
         """Break it; returns the look that is true when users are served again.
@@ -50,9 +66,18 @@ class Injection:
                 raise self._refused(f"{target.target} does not run")
         else:
             self._switch(target.address, faults.order(self.aim.drill))
-        if fault != "hang":
+        if fault == "hang":
+            self._until_silent(target)
+        else:
             self.broken = {target.target: target.pid}
         return lambda: self.world.answers(self.aim.service, target)
+
+    def _until_silent(self, target: Instance) -> None:
+        """The switch is answered before the hang begins: what answers yet is no recovery."""
+        deadline = time.monotonic() + SILENT_S
+        while self.world.answers(self.aim.service, target):
+            if time.monotonic() > deadline:
+                raise self._refused(f"{target.target} still answers after the fault")
 
     def _errors(self) -> Look:
         serving = [i for i in self.world.instances(self.aim.service) if i.wanted and i.running]
