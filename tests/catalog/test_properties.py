@@ -1,4 +1,4 @@
-"""Whatever stands in the file: a catalog, or a CatalogError with places; nothing else."""
+"""Whatever stands in the file: a catalog that compiles, or a CatalogError with places."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ from hypothesis import strategies as st
 from opsloop.catalog.explain import known_keys
 from opsloop.catalog.interpolate import interpolate
 from opsloop.catalog.load import load
+from opsloop.compile.bundle import compile_catalog
+from opsloop.compile.options import Options
 from opsloop.errors import CatalogError, Problem
 
 SHOP = (Path(__file__).parents[2] / "examples" / "shop" / "opsloop.yaml").read_bytes()
@@ -66,9 +68,11 @@ def load_bytes(raw: bytes, environ: dict[str, str] | None = None) -> None:
 
 def _problems(file: Path, environ: dict[str, str]) -> list[Problem] | None:
     try:
-        load(file, environ)
+        loaded = load(file, environ)
     except CatalogError as error:
         return error.problems
+    # What passes the rules can be compiled: no mistake is found only later, without its place.
+    assert compile_catalog(loaded.catalog, Options()).files
     return None
 
 

@@ -66,9 +66,21 @@ def examine(
     _rules(scope)
     _alerts(scope)
     check_policies.policies(scope)
+    _silent(scope)
     if not any(scope.names(section) for section in ("services", "hosts", "probes")):
         scope.error((), "the catalog watches nothing", "add a service, a host or a probe", reads=())
     return scope
+
+
+def _silent(scope: Scope) -> None:
+    """Services without any alert would look watched and not be."""
+    catalog = scope.catalog
+    if not catalog.services or scope.names("alerts"):
+        return
+    shipped = check_policies.SERVICE_ALERTS
+    if not any(check_policies.occurs(catalog, a, s) for a in shipped for s in catalog.services):
+        hint = "leave alerts.service_down on, or write alerts of your own"
+        scope.error(("services",), "no service has any alert", hint)
 
 
 def _stack(scope: Scope) -> None:

@@ -14,7 +14,7 @@ from opsloop.catalog.policy import Policy, Step
 from opsloop.catalog.units import Duration
 
 SERVICE_ALERTS = (names.SERVICE_DOWN, names.HIGH_ERROR_RATE, names.HIGH_LATENCY)
-OTHER_ALERTS = (names.DISK_FULL, names.MEMORY_HIGH, names.WATCHDOG)
+OTHER_ALERTS = (names.DISK_FULL, names.MEMORY_HIGH, names.MONITORING_DOWN, names.WATCHDOG)
 SHIPPED_ALERTS = SERVICE_ALERTS + OTHER_ALERTS
 LONGEST_WINDOW = Duration(60_000)  # of an alert with an automatic policy
 LONGEST_GRACE = Duration(180_000)  # that people are not told

@@ -17,6 +17,7 @@ STACK_PROGRAMS = (
     "engine", "inbox", "console", "grafana",
 )  # fmt: skip
 PLACEHOLDERS = ("python", "port", "slot", "state", "catalog_dir")
+_SUPERVISOR_FORM = "%(ENV_"
 _PLACEHOLDER = re.compile(r"\{([a-z_]+)(?::([^{}]*))?\}")
 
 
@@ -58,6 +59,8 @@ def _words(path: Path, process: Process) -> Iterator[tuple[Path, str]]:
 def _placeholders(scope: Scope, at: Path, text: str, process: Process) -> None:
     if "\n" in text or "\r" in text:
         scope.error(at, "has a line break", "put the script into a file of its own")
+    if _SUPERVISOR_FORM in text:
+        scope.error(at, f"{_SUPERVISOR_FORM}...) is supervisor's own form", "leave it out")
     for match in _PLACEHOLDER.finditer(text):
         word, other = match.group(1), match.group(2)
         if word == "port" and other is None and process.port is None:

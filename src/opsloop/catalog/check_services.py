@@ -9,7 +9,16 @@ from opsloop.catalog.fieldpath import Path
 from opsloop.catalog.findings import Scope
 from opsloop.catalog.model import Metrics, Scrape, Service, Targets
 
-_MATCHER = r"""\s*[a-zA-Z_]\w*\s*(?:=~|!~|!=|=)\s*(?:"(?:[^"\\\n]|\\.)*"|'(?:[^'\\\n]|\\.)*')\s*"""
+# Jobs of the stack's own; a service with such a name would share its targets' label.
+RESERVED_NAMES = (
+    "prometheus", "alertmanager", "engine", "node-exporter", "blackbox-exporter",
+    "postgres-exporter",
+)  # fmt: skip
+_ESCAPED = r"""\\[ntr\\"']"""
+_MATCHER = (
+    r"\s*[a-zA-Z_]\w*\s*(?:=~|!~|!=|=)\s*"
+    rf"""(?:"(?:[^"\\\n]|{_ESCAPED})*"|'(?:[^'\\\n]|{_ESCAPED})*'|`[^`]*`)\s*"""
+)
 _SELECTOR = re.compile(
     rf"\s*[a-zA-Z_:][a-zA-Z0-9_:]*\s*(?:\{{(?:{_MATCHER}(?:,{_MATCHER})*,?)?\s*\}})?\s*"
 )
@@ -20,6 +29,9 @@ def services(scope: Scope) -> None:
     backing: dict[str, str] = {}
     for name, service in scope.catalog.services.items():
         path = ("services", name)
+        if name in RESERVED_NAMES:
+            scope.error(path, f"{name!r} is a part of the stack", "choose another name")
+        scope.below_all((*path, "alerts", "error_ratio"), service.alerts.error_ratio)
         _source(scope, path, service)
         targets(scope, (*path, "targets"), service.targets)
         if service.process is not None:
@@ -207,6 +219,8 @@ def hosts(scope: Scope) -> None:
     local: str | None = None
     for name, host in scope.catalog.hosts.items():
         path = ("hosts", name)
+        scope.below_all((*path, "disk_full"), host.disk_full)
+        scope.below_all((*path, "memory_high"), host.memory_high)
         targets(scope, (*path, "targets"), host.targets)
         scrape(scope, (*path, "scrape"), host.scrape)
         if not (host.targets.static or host.targets.files):

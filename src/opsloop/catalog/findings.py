@@ -84,6 +84,11 @@ class Scope:
                 message = f"label {name!r} is Prometheus's own: it starts with __"
                 self.error((*path, name), message, "choose another name")
 
+    def below_all(self, path: Path, limit: float) -> None:
+        """Refuse a threshold of 100%: nothing is over it, so its alert would never fire."""
+        if limit >= 1:
+            self.error(path, "100% can never be exceeded", "write a smaller share")
+
     def refuse_cycles(self, edges: Mapping[str, list[str]], section: str, field: str) -> None:
         """An error for each circle among the entries of `section` through their lists `field`."""
         for way in cycles(edges):
