@@ -1,0 +1,74 @@
+"""Values for tests of the store."""
+
+from __future__ import annotations
+
+from opsloop.remediation.episode import Alert, Episode, EpisodeState
+from opsloop.remediation.plan import Action, Plan, Run
+from opsloop.remediation.ports import Written
+from opsloop.store.sqlite import SqliteStore
+
+START = 1_700_000_000.125
+
+
+def alert(
+    fingerprint: str = "a1",
+    *,
+    starts_at: float = START,
+    firing: bool = True,
+    severity: str = "P0",
+    service: str = "api",
+    **labels: str,
+) -> Alert:
+    return Alert(
+        fingerprint=fingerprint,
+        starts_at=starts_at,
+        firing=firing,
+        labels={
+            "alertname": "ServiceDown",
+            "service": service,
+            "policy": "restart-down",
+            "severity": severity,
+            **labels,
+        },
+        annotations={"summary": "it is down"},
+    )
+
+
+def plan(*targets: str, policy: str = "restart-down", resources: tuple[str, ...] = ()) -> Plan:
+    targets = targets or ("api:api-0",)
+    return Plan(
+        policy=policy,
+        service="api",
+        rung=0,
+        actions=tuple(Action("restart", "api", t, "127.0.0.1:8000", "/healthz") for t in targets),
+        resources=resources or targets,
+    )
+
+
+def act(episode: Episode, what: Plan | None = None, attempt: int = 0) -> Written:
+    return Written(
+        episode=episode,
+        kind="act",
+        reason="it is down",
+        guards=(("mode", "pass", "auto"),),
+        state=EpisodeState.RUNNING,
+        due_at=None,
+        plan=what or plan(),
+        attempt=attempt,
+        situation='{"now": 1.5}',
+    )
+
+
+def taken(store: SqliteStore, fingerprint: str = "a1", now: float = 100.0) -> Episode:
+    """An episode in the store."""
+    (episode_id,) = store.intake([alert(fingerprint)], now)
+    return store.episode(episode_id)
+
+
+def started(
+    store: SqliteStore, fingerprint: str = "a1", what: Plan | None = None, now: float = 101.0
+) -> Run:
+    """An open run of a new episode."""
+    run = store.record(act(taken(store, fingerprint, now - 1), what), now)
+    assert run is not None
+    return run
