@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from opsloop import names
 from opsloop.catalog.units import Duration
@@ -19,13 +20,20 @@ from opsloop.compile.testseries import (
     Case,
     Labels,
     Line,
-    Phase,
     Subject,
     never,
     ticks_in,
 )
 
 QUANTILE = 0.95
+
+
+class Load(NamedTuple):
+    """Events and bad ones at each tick, for some ticks."""
+
+    events: float
+    bad: float
+    ticks: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,79 +46,103 @@ class _Rate:
     short: int
     share: float  # of bad events, which must be exceeded
     value: Callable[[float], float]  # the alert's value at a share of bad events
-    lines: Callable[[Sequence[Phase], Labels], list[Line]]  # phases of bad events of EVENTS
+    lines: Callable[[Sequence[Load], Labels], list[Line]]
 
     @property
     def wait(self) -> int:
         return ticks_in(self.subject.rule.for_, self.tick)
 
-    def holds(self, bad: Sequence[Phase], at: int) -> float | None:
-        """The value while both windows exceed the share."""
-        added = testseries.steps(bad)
-        shares = [testseries.over(added, at, w) / (w * EVENTS) for w in (self.long, self.short)]
-        return self.value(shares[0]) if min(shares) > self.share else None
+    @property
+    def limit(self) -> int:
+        """The most bad events of EVENTS that are not too many."""
+        return math.floor(self.share * EVENTS + 1e-6)
+
+    def holds(self, loads: Sequence[Load]) -> list[float | None]:
+        """By tick: the value while both windows exceed the share."""
+        bad = testseries.steps([(x.bad, x.ticks) for x in loads])
+        events = testseries.steps([(x.events, x.ticks) for x in loads])
+        found: list[float | None] = [None]
+        for at in range(1, len(bad)):
+            shares = [
+                testseries.over(bad, at, window) / testseries.over(events, at, window)
+                for window in (self.long, self.short)
+            ]
+            found.append(self.value(shares[0]) if min(shares) > self.share else None)
+        return found
+
+    def plain(self, value: float) -> bool:
+        """Whether no annotation rounds the value on an edge, where its last bit would decide."""
+        labels = self.subject.kept
+        return all(
+            w.render(labels, value * (1 - 1e-9)) == w.render(labels, value * (1 + 1e-9))
+            for w in self.subject.rule.annotations.values()
+        )
 
 
 def _rate_cases(r: _Rate) -> Iterator[Case]:
-    s = r.subject
-    limit = math.floor(r.share * EVENTS + 1e-6)
-    calm, storm = r.long + 2, r.long + r.wait + 2
-    end = calm + storm + r.long + 2
+    """Volumes differ, so that a window of another length on one side of a ratio shows."""
+    s, storm, after = r.subject, r.long + r.wait + 2, r.long + 2
+    calm = Load(EVENTS, 0, r.long + 2)
+    quiet = Load(3 * EVENTS, 0, after)
+    most, near = EVENTS - 1, 0.97 * r.limit
 
-    def passing(bad: int) -> list[Phase]:
-        return [(0, calm), (bad, storm), (0, r.long + 2)]
+    def passing(more: int) -> list[Load]:
+        bad = min(most, 2 * r.limit + 1 + more)
+        return [calm, Load(2 * EVENTS, 2 * bad, storm), quiet]
 
-    # Twice the limit: both windows turn in their middle, and a wrong length shows.
-    twice = _told_plainly(
-        r, 2 * limit + 1, lambda bad: [r.holds(passing(bad), t) for t in range(end)]
-    )
-    holds = [r.holds(passing(twice), at) for at in range(end)]
-    stranger = r.lines([(EVENTS, end)], {**s.target, names.SERVICE: STRANGER})
-    yield Case(
-        "fires, and resolves by its short window",
-        r.tick,
-        s.kept,
-        [*r.lines(passing(twice), s.target), *stranger],
-        testseries.turns(holds, r.wait, from_tick=r.long),
-    )
-    steady = 2 * r.long + r.wait
-    more = _told_plainly(r, limit + 1, lambda bad: [r.holds([(bad, steady)], steady)])
-    above, below = [(float(more), steady)], [(float(max(0, limit - 1)), steady)]
-    yield Case(
-        "fires just above its limit",
-        r.tick,
-        s.kept,
-        r.lines(above, s.target),
-        [(steady, r.holds(above, steady))],
-    )
-    yield Case(
-        "does not fire just below its limit",
-        r.tick,
-        s.kept,
-        r.lines(below, s.target),
-        never(steady),
-    )
+    def lingering(more: int) -> list[Load]:
+        """The short window stays just below the limit while the long one is still above, and the
+        volume changes, so that a rate over more or less than the window shows."""
+        bad = min(most, 6 * r.limit + 1 + more)
+        waves = [(1, r.short + 1), (4, 3), (1, 3)]
+        tail = [Load(n * EVENTS, n * round(near), ticks) for n, ticks in waves]
+        return [calm, Load(EVENTS, bad, storm), *tail, quiet]
+
+    def steady(bad: int) -> list[Load]:
+        return [Load(EVENTS, max(0, bad), 2 * r.long + r.wait)]
+
+    stranger = {**s.target, names.SERVICE: STRANGER}
+    shouting = r.lines([Load(EVENTS, EVENTS, calm.ticks + storm + after)], stranger)
+    yield _case(r, "fires, and resolves by its short window", passing, shouting)
+    yield _case(r, "resolves just below its limit", lingering)
+    yield _case(r, "fires just above its limit", lambda more: steady(r.limit + 1 + more))
+    yield _case(r, "does not fire just below its limit", lambda _: steady(r.limit - 1))
+    if burst := _burst(r, near):
+        yield _case(r, "does not fire for a short burst", lambda _: [calm, burst, quiet])
     yield Case("no data", r.tick, checks=never(r.long))
-    gone = r.lines([(float(EVENTS), calm)], s.target)
-    yield Case("the series end", r.tick, s.kept, gone, [(calm + r.long + 1, None)])
-    yield Case("no traffic", r.tick, s.kept, r.lines([], s.target), never(r.long))
+    gone = r.lines([Load(EVENTS, EVENTS, calm.ticks)], s.target)
+    yield Case("the series end", r.tick, s.kept, gone, [(calm.ticks + r.long + 1, None)])
+    idle = r.lines([Load(0, 0, r.long + 1)], s.target)
+    yield Case("no traffic", r.tick, s.kept, idle, never(r.long))
 
 
-def _told_plainly(r: _Rate, first: int, values: Callable[[int], list[float | None]]) -> int:
-    """The first share of bad events from `first` on whose values are not rounded on an edge,
-    where the last bit of a sum would decide what the annotation says."""
-    for bad in range(min(first, EVENTS), min(first + 100, EVENTS)):
-        if all(_plain(r, value) for value in values(bad) if value is not None):
-            return bad
-    return min(first, EVENTS)
+def _case(
+    r: _Rate, name: str, loads: Callable[[int], list[Load]], others: Sequence[Line] = ()
+) -> Case:
+    """A case of the first loads (counted up) whose values are told plainly. Checked
+    at each turn and at each tick after the last one."""
+    for more in range(100):
+        chosen = loads(more)
+        holds = r.holds(chosen)
+        checks = testseries.turns(holds, r.wait, from_tick=r.long)
+        if not any(v is not None for v in holds):
+            checks = never(len(holds) - 1)
+        elif holds[-1] is not None:
+            checks = [*checks, (len(holds) - 1, holds[-1])]
+        else:
+            checks += [(at, None) for at in range(checks[-1][0] + 1, len(holds))]
+        if all(r.plain(value) for _, value in checks if value is not None):
+            break
+    lines = [*r.lines(chosen, r.subject.target), *others]
+    return Case(name, r.tick, r.subject.kept, lines, checks)
 
 
-def _plain(r: _Rate, value: float) -> bool:
-    labels = r.subject.kept
-    words = r.subject.rule.annotations.values()
-    return all(
-        w.render(labels, value * (1 - 1e-9)) == w.render(labels, value * (1 + 1e-9)) for w in words
-    )
+def _burst(r: _Rate, near: float) -> Load | None:
+    """So many bad events that the short window is over the limit and the long one is not;
+    None: the windows are too alike for one."""
+    ticks = max(min(r.short, r.long - 1), math.ceil(near * r.long / EVENTS))
+    bad = round(near * r.long / ticks)
+    return Load(EVENTS, bad, ticks) if r.limit < bad < EVENTS else None
 
 
 def _ticks(clause: Clause) -> tuple[Duration, int, int]:
@@ -132,17 +164,17 @@ def errors(s: Subject) -> Iterator[Case]:
         return
     tick, long, short = _ticks(s.clause)
 
-    def lines(bad: Sequence[Phase], target: Labels) -> list[Line]:
+    def lines(loads: Sequence[Load], target: Labels) -> list[Line]:
         """Both instances alike: an alert that would not add them up reads half."""
-        failing = _times(bad, 0.5)
-        good = [(EVENTS / 2 - step if same else EVENTS / 2, ticks) for step, ticks in failing]
+        good = [((x.events - x.bad if same else x.events) / 2, x.ticks) for x in loads]
+        failing = [(x.bad / 2, x.ticks) for x in loads]
         return [
             line
             for instance in (INSTANCE_A, INSTANCE_B)
             if (where := {**target, "job": target[names.SERVICE], names.INSTANCE: instance})
             for line in (
-                Line.of(requests.metric, {**where, **fine}, _counter(good, long)),
-                Line.of(errors.metric, {**where, **failed}, _counter(failing, long)),
+                Line.of(requests.metric, {**where, **fine}, testseries.counter(good)),
+                Line.of(errors.metric, {**where, **failed}, testseries.counter(failing)),
             )
         ]
 
@@ -168,28 +200,19 @@ def latency(s: Subject) -> Iterator[Case]:
         """p95 where `slow` of all events took up to twice the limit, and 90% were fast."""
         return limit + (bounds[2] - limit) * (slow - (1 - QUANTILE)) / slow
 
-    def lines(bad: Sequence[Phase], target: Labels) -> list[Line]:
+    def lines(loads: Sequence[Load], target: Labels) -> list[Line]:
         """All slow events on one instance: an alert that would not add both up reads more."""
         found = []
         for instance, slow in ((INSTANCE_A, 1.0), (INSTANCE_B, 0.0)):
             where = {**target, "job": target[names.SERVICE], names.INSTANCE: instance, **met}
-            fast = [(min(0.9 * EVENTS, EVENTS - step) / 2, ticks) for step, ticks in bad]
-            within = [((EVENTS - step) / 2, ticks) for step, ticks in bad]
-            every = [((EVENTS - step) / 2 + slow * step, ticks) for step, ticks in bad]
+            fast = [(min(0.9 * x.events, x.events - x.bad) / 2, x.ticks) for x in loads]
+            within = [((x.events - x.bad) / 2, x.ticks) for x in loads]
+            every = [((x.events - x.bad) / 2 + slow * x.bad, x.ticks) for x in loads]
             buckets = {bounds[0]: fast, bounds[1]: within, bounds[2]: every, "+Inf": every}
             found += [
-                Line.of(metric, {**where, "le": str(le)}, _counter(phases, long))
+                Line.of(metric, {**where, "le": str(le)}, testseries.counter(phases))
                 for le, phases in buckets.items()
             ]
         return found
 
     yield from _rate_cases(_Rate(s, tick, long, short, 1 - QUANTILE, value, lines))
-
-
-def _times(phases: Sequence[Phase], factor: float) -> list[Phase]:
-    return [(step * factor, ticks) for step, ticks in phases]
-
-
-def _counter(phases: Sequence[Phase], flat: int) -> str:
-    """A counter; without phases one that does not grow."""
-    return testseries.counter(phases or [(0, flat + 1)])

@@ -105,7 +105,13 @@ def _exporter_cases(s: Subject, base: Labels) -> Iterator[Case]:
     def lines(seconds: float) -> list[Line]:
         lasted = testseries.gauge([(0.01, 3), (seconds, bad), (0.01, 4)])
         up = Line.of("up", base, testseries.gauge([(1, 3), (0, bad), (1, 4)]))
-        return [gone, up, Line.of("scrape_duration_seconds", base, lasted)]
+        other = {**base, "job": STRANGER, names.SERVICE: STRANGER}
+        return [
+            gone,
+            up,
+            Line.of("scrape_duration_seconds", base, lasted),
+            Line.of("scrape_duration_seconds", other, f"{timeout * 2:g}x20"),
+        ]
 
     yield Case(
         "fires while the database hangs, and resolves",

@@ -1,0 +1,101 @@
+"""Rules broken on purpose: each mutant is one small change that a test must see."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+Rule = dict[str, Any]
+
+_NUMBER = re.compile(r"(?<![\w.\[{\"/:-])\d+(?:\.\d+)?(?![\w.\]\"])")
+_WINDOW = re.compile(r"\[(\d+)(s|m)\]")
+_MATCHER = re.compile(r'(\w+)(=~|!~|!=|=)("(?:[^"\\]|\\.)*"),?')
+_BY = re.compile(r"by \(([^)]*)\)")
+_SWAPS = (
+    (" > ", " < "),
+    (" == ", " != "),
+    ("\nand\n", "\nor\n"),
+    ("\nand\n", "\nunless\n"),
+    ("sum by", "max by"),
+    ("min by", "max by"),
+    ("max by", "min by"),
+    ("rate(", "irate("),
+    (" / ", " * "),
+    ("\n/\n", "\n*\n"),
+    ("1 - ", "1 + "),
+)
+
+
+@dataclass(frozen=True)
+class Mutant:
+    what: str
+    rule: Rule
+
+
+def mutants(rule: Rule) -> Iterator[Mutant]:
+    """All mutants of an alerting rule."""
+    seen = {rule["expr"]}
+    for what, expr in _expressions(rule["expr"]):
+        if expr not in seen:
+            seen.add(expr)
+            yield Mutant(f"{what} ({len(seen)})", rule | {"expr": expr})
+    yield from _waits(rule)
+    for name, value in rule["labels"].items():
+        yield Mutant(f"label {name} dropped", rule | {"labels": _without(rule["labels"], name)})
+        yield Mutant(
+            f"label {name} changed", rule | {"labels": {**rule["labels"], name: value + "x"}}
+        )
+    for name, value in rule["annotations"].items():
+        changed = {**rule["annotations"], name: value + "."}
+        yield Mutant(f"annotation {name} changed", rule | {"annotations": changed})
+
+
+def _waits(rule: Rule) -> Iterator[Mutant]:
+    if "for" in rule:
+        number, unit = re.fullmatch(r"(\d+)(s|m)", rule["for"]).groups()  # type: ignore[union-attr]
+        yield Mutant("for dropped", _without(rule, "for"))
+        yield Mutant("for doubled", rule | {"for": f"{int(number) * 2}{unit}"})
+    else:
+        yield Mutant("for added", rule | {"for": "10s"})
+
+
+def _without(mapping: dict[str, Any], name: str) -> dict[str, Any]:
+    return {k: v for k, v in mapping.items() if k != name}
+
+
+def _expressions(expr: str) -> Iterator[tuple[str, str]]:
+    for match in _NUMBER.finditer(expr):
+        number = float(match.group())
+        for changed in (number * 1.1, number * 0.9) if number else (1.0,):
+            yield f"{match.group()} to {changed:g}", _spliced(expr, match, f"{changed:g}")
+    for match in _WINDOW.finditer(expr):
+        seconds = int(match.group(1)) * (60 if match.group(2) == "m" else 1)
+        for changed in (seconds * 2, seconds // 2):
+            yield f"{match.group()} to {changed}s", _spliced(expr, match, f"[{changed}s]")
+    for before, after in _SWAPS:
+        for match in re.finditer(re.escape(before), expr):
+            yield f"{before.strip()} to {after.strip()}", _spliced(expr, match, after)
+    for match in _MATCHER.finditer(expr):
+        label, op, value = match.groups()
+        opposite = {"=": "!=", "!=": "=", "=~": "!~", "!~": "=~"}[op]
+        comma = "," if match.group().endswith(",") else ""
+        yield f"{match.group()} negated", _spliced(expr, match, f"{label}{opposite}{value}{comma}")
+        # On one side of a division alone it would change nothing: the other side has no partner.
+        matcher = re.escape(match.group().removesuffix(","))
+        yield f"every {label} matcher dropped", re.sub(f"{matcher},?", "", expr).replace(",}", "}")
+    for match in _BY.finditer(expr):
+        for label in (labels := match.group(1).split(", ")):
+            rest = ", ".join(x for x in labels if x != label)
+            yield f"by {label} dropped", _spliced(expr, match, f"by ({rest})")
+    for joint in ("\nand\n", "\nor\n"):
+        parts = expr.split(joint)
+        for at in range(len(parts) if len(parts) > 1 else 0):
+            rest = joint.join(p for n, p in enumerate(parts) if n != at)
+            if rest.count("(") == rest.count(")"):
+                yield f"part {at} of {joint.strip()} dropped", rest
+
+
+def _spliced(expr: str, match: re.Match[str], text: str) -> str:
+    return expr[: match.start()] + text + expr[match.end() :]

@@ -1,0 +1,86 @@
+"""Every shipped alert is broken in each small way, and promtool's tests must see it."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+from pathlib import Path
+
+import yaml
+
+from tests.compile import catalogs
+from tests.compile.mutants import Mutant, Rule, mutants
+from tests.support.servers import require
+
+# Which mutants may live, and why: the alert (or any), how the mutant's words begin.
+SURVIVORS = {
+    ("Watchdog", "1 to "): "its value is not read",
+    ("", "min by to max by"): "an instance has one series: it is scraped by one job",
+    ("", "max by to min by"): "a file system, and a machine's memory, have one series",
+    ("", "rate( to irate("): "steady rates look the same at their end",
+}
+
+
+def alerting_rules(build: Path) -> list[tuple[str, Rule]]:
+    """(file, rule) of every alerting rule."""
+    return [
+        (path.name, rule)
+        for path in sorted((build / "prometheus/rules").glob("*.yml"))
+        for group in yaml.safe_load(path.read_text())["groups"]
+        for rule in group["rules"]
+        if "alert" in rule
+    ]
+
+
+def named_tests(build: Path, rule: Rule) -> list[Path]:
+    policy = rule["labels"].get("policy")
+    stem = re.escape(f"{rule['alert']}.{policy}" if policy else rule["alert"])
+    found = (build / "prometheus/tests").glob("*.yml")
+    return [p for p in found if re.fullmatch(rf"{stem}(\.\d+)?\.yml", p.name)]
+
+
+def living(build: Path, folder: Path, file: str, rule: Rule, changed: list[Mutant]) -> set[str]:
+    """The mutants whose tests all pass; each has its rule alone in a folder of its own."""
+    named = named_tests(build, rule)
+    assert named, f"no tests of {rule['alert']}"
+    paths: dict[str, str] = {}
+    for at, mutant in enumerate(changed):
+        (folder / f"{at}/rules").mkdir(parents=True)
+        (folder / f"{at}/tests").mkdir()
+        group = {"name": file.removesuffix(".yml"), "rules": [mutant.rule]}
+        (folder / f"{at}/rules/{file}").write_text(json.dumps({"groups": [group]}))
+        for test in named:
+            path = folder / f"{at}/tests/{test.name}"
+            path.write_text(test.read_text())
+            paths[str(path)] = mutant.what
+    done = subprocess.run(
+        [require("promtool"), "test", "rules", *paths], capture_output=True, text=True
+    )
+    assert done.returncode in (0, 1), done.stderr
+    passed = dict.fromkeys(re.findall(r"Unit Testing: +(\S+)\n +SUCCESS", done.stdout))
+    seen = re.findall(r"Unit Testing: +(\S+)\n", done.stdout)
+    assert sorted(seen) == sorted(paths), "promtool ran every file"
+    failed = {what for path, what in paths.items() if path not in passed}
+    return {m.what for m in changed} - failed
+
+
+def explained(alert: str, what: str) -> bool:
+    return any(name in ("", alert) and what.startswith(words) for name, words in SURVIVORS)
+
+
+def test_no_broken_rule_passes_its_tests(tmp_path: Path) -> None:
+    build = catalogs.built(catalogs.shop(), tmp_path)
+    survivors, count = [], 0
+    rules = alerting_rules(build)
+    for at, (file, rule) in enumerate(rules):
+        made = [Mutant("unchanged", rule), *mutants(rule)]
+        alive = living(build, tmp_path / f"mutants-{at}", file, rule, made)
+        assert "unchanged" in alive, f"the tests of {rule['alert']} fail as they are"
+        alive.remove("unchanged")
+        survivors += [f"{rule['alert']}: {w}" for w in alive if not explained(rule["alert"], w)]
+        count += len(made) - 1
+    assert not survivors, "\n".join(["survivors:", *survivors])
+    alerts = {rule["alert"] for _, rule in rules}
+    assert alerts >= {"ServiceDown", "HighErrorRate", "HighLatency", "DiskFull", "MemoryHigh"}
+    assert count > 200, "mutants are made"
