@@ -408,6 +408,19 @@ class StoreContract:
             run, RunState.VERIFYING, "", 110.0, detail={"sli": float("nan"), "v": float("inf")}
         )
         assert moved.detail == {"sli": None, "v": None}
+        odd = dataclasses.replace(
+            act(taken(store, "b2")), kind="wait", situation='{"value": Infinity}', plan=None
+        )
+        store.record(odd, 111.0)
+        assert store.verify_audit().ok
+
+    def test_output_that_is_no_text_does_no_harm(self, store: SqliteStore) -> None:
+        run = started(store)
+        store.begin_action(run, 0, 110.0)
+        store.end_action(run, 0, StepResult(ok=False, started=True, output="a\udcffb"), 111.0)
+        moved = store.move_run(run, RunState.FAILED, "no: a\udcffb", 112.0)
+        assert moved.reason == "no: a?b"
+        assert store.verify_audit().ok
 
     # Concurrency
 

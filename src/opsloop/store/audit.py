@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from opsloop.store import rows
 from opsloop.store.statements import queries
 
 GENESIS: Final = "0" * 64
@@ -45,7 +46,7 @@ def append(
         "kind": kind,
         "episode_id": episode_id,
         "run_id": run_id,
-        "body": json.dumps(body, sort_keys=True, separators=(",", ":"), default=str),
+        "body": rows.json_text(body),
         "prev": control["audit_hash"],
     }
     connection.execute(queries()["append_audit"], {**row, "hash": _hash(row)})

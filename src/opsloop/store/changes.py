@@ -149,7 +149,7 @@ def begin_action(c: sqlite3.Connection, run: Run, index: int, now: float) -> Non
 
 def end_action(c: sqlite3.Connection, run: Run, index: int, result: StepResult, now: float) -> None:
     """What came of it. Conflict when it never began or has ended."""
-    output = result.output[:MAX_OUTPUT]
+    output = rows.plain_text(result.output[:MAX_OUTPUT])
     try:
         changed = execute(
             c,
@@ -179,6 +179,7 @@ def move_run(
     detail: Mapping[str, object],
 ) -> Run:
     """The run as it is then. Conflict when it has ended."""
+    reason = rows.plain_text(reason)
     found = get(c, "run", f"run {run.id}", id=run.id)
     if found["finished_at"] is not None:
         raise Conflict(f"run {run.id}", f"is {found['state']} already")

@@ -14,7 +14,7 @@ from opsloop.remediation.episode import Alert, Episode, EpisodeState
 from opsloop.remediation.plan import Plan, Run, RunState
 from opsloop.remediation.ports import ActionRecord, Escalation, PastRun, StepResult
 
-_encode = msgspec.json.Encoder(order="sorted").encode
+_encode = msgspec.json.Encoder(order="sorted", enc_hook=str).encode
 
 
 def starts_ms(seconds: float) -> int:
@@ -45,8 +45,13 @@ def _alert(alert: Alert) -> tuple[str | int | None, ...]:
 
 
 def json_text(value: Any) -> str:
-    """Canonical JSON of values that may hold numbers which JSON has not (they become null)."""
+    """Canonical JSON; numbers that JSON has not (NaN, infinity) become null."""
     return _encode(value).decode()
+
+
+def plain_text(text: str) -> str:
+    """Text that UTF-8 can hold: what a program printed may have bytes that are no characters."""
+    return text.encode("utf-8", "replace").decode()
 
 
 def episode(row: sqlite3.Row) -> Episode:
