@@ -85,7 +85,9 @@ def _watchdog() -> Node:
         "group_by": ["..."],
         "group_wait": "0s",
         "group_interval": "10s",
-        "repeat_interval": "50s",
+        # Shorter than the interval: told at each tick, also by an Alertmanager that just came
+        # back and remembers having told it.
+        "repeat_interval": "5s",
     }
 
 
@@ -95,7 +97,8 @@ def _engine() -> Node:
         "receiver": names.RECEIVER_ENGINE,
         "group_by": ["..."],
         "group_wait": "0s",
-        "group_interval": "5s",
+        # An alert that fires again while its group still lives waits for this long at most.
+        "group_interval": "1s",
         "repeat_interval": "5m",
         "continue": True,
     }
