@@ -36,11 +36,14 @@ class SmallStack:
         self.said: list[str] = []
         self._seen: set[int] = set()
 
-    def write(self, **commands: str) -> None:
-        """One program for each keyword; its command is a line for supervisord.conf."""
+    def write(self, startsecs: int = 0, **commands: str) -> None:
+        """One program for each keyword; its command is a line for supervisord.conf.
+
+        With startsecs a program that ends before is given up on at once.
+        """
         self.state.prepare()
         sections = [
-            f"[program:{name}]\ncommand={command}\nstartsecs=0\nstopwaitsecs=3\n"
+            f"[program:{name}]\ncommand={command}\nstartsecs={startsecs}\nstartretries=0\nstopwaitsecs=3\n"
             f"redirect_stderr=true\nstdout_logfile=%(ENV_OPSLOOP_STATE)s/logs/{name}.log\n"
             for name, command in commands.items()
         ]

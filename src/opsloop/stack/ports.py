@@ -14,6 +14,8 @@ from opsloop.errors import PortTaken
 from opsloop.stack import processes
 from opsloop.stack.processes import Holder
 
+_SHOWN = 4
+
 
 @dataclass(frozen=True, slots=True)
 class PortUse:
@@ -54,7 +56,7 @@ def refuse_taken(
     is_ours: Callable[[int], bool] = lambda _: False,
     named: Callable[[Holder], str] = str,
 ) -> None:
-    """Try each port; raise PortTaken that names every taken one with the process that holds it.
+    """Try each port; raise PortTaken that names the taken ones with the process that holds it.
 
     is_ours(pid): a process of this very stack, whose port is not taken from it.
     """
@@ -68,8 +70,11 @@ def refuse_taken(
         who = named(holder) if holder else "something that is not on this machine's list"
         taken.append(f"port {use.port} ({use.program}) is held by {who}")
     if taken:
+        more = [f"and {len(taken) - _SHOWN} more"] if len(taken) > _SHOWN else []
         raise PortTaken(
-            "", ", ".join(taken), "end it, or move all ports of the stack with --port-base N"
+            "",
+            ", ".join(taken[:_SHOWN] + more),
+            "end it, or move all ports of the stack with --port-base N",
         )
 
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 Health = Literal["healthy", "starting", "failed", "off"]
 POLL_S = 0.15
-_ANSWER_S = 2.0
+_ANSWER_S = 1.5
 _AT_ONCE = 8
 
 
@@ -126,7 +126,7 @@ class Checker:
             return ("healthy", "") if info.state == "RUNNING" else ("off", "")
         if info.state in ("FATAL", "EXITED", "UNKNOWN"):
             return "failed", f"{info.state.lower()}, {_ending(info)}"
-        if info.state != "RUNNING" and not (info.state == "STARTING" and part.url):
+        if info.state != "RUNNING":
             return "starting", info.state.lower()
         # After a crash of supervisord a leftover may answer in the place of this one.
         if info.pid <= 1 or processes.parent_of(info.pid) != daemon:
