@@ -79,9 +79,8 @@ class Engine:
         Never raises for what a source or the store does: it waits and tries again.
         """
         self._trouble = False
-        if (
-            now < self._ticked_at - CLOCK_SLACK_S
-        ):  # what is due then would wait for the jump's length
+        if now < self._ticked_at - CLOCK_SLACK_S:
+            # What is due would wait for as long as the jump: all is looked at anew.
             log.warning("the clock went back by %.0f s", self._ticked_at - now)
             self.active = False
         self._ticked_at = now
@@ -190,6 +189,8 @@ class Engine:
 
     def _settle_ended(self, now: float) -> None:
         for run in self._runs.take_ended():
+            # While RemediationRunning inhibits an alert, Alertmanager tells nobody of its end.
+            self.reconcile_soon()
             episode = self._store.episode(run.episode_id)
             self._guarded(episode, now, functools.partial(self._episodes.after, run))
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from typing import Final
 
+from opsloop import names
 from opsloop.errors import SourceError
 from opsloop.remediation.episode import Alert, Episode
 from opsloop.remediation.evidence import Witness
@@ -14,6 +15,7 @@ from opsloop.remediation.situation import OWN_ALERTS
 
 EVERY_S: Final = 60.0
 RETRY_S: Final = 5.0
+NO_EPISODES: Final = OWN_ALERTS | {names.WATCHDOG}  # the Watchdog only shows that the way works
 SAME_START_S: Final = 0.001  # both interfaces of Alertmanager agree on milliseconds
 
 log = logging.getLogger("opsloop.engine")
@@ -42,7 +44,7 @@ class Reconciler:
             log.warning("the alerts could not be read: %s", error)
             return
         self.next_at = now + EVERY_S
-        theirs = [a for a in listed if a.name not in OWN_ALERTS and a.firing]
+        theirs = [a for a in listed if a.name not in NO_EPISODES and a.firing]
         self._store.intake(theirs, now)
         starts = _starts(theirs)
         missing = [e for e in self._store.firing() if not _is_listed(e, starts)]
