@@ -668,7 +668,7 @@ def test_an_empty_alertmanager_ends_nothing_while_the_fault_is_there(world: Worl
 
 
 def test_an_alert_without_facts_ends_after_two_lists_without_it(world: World) -> None:
-    alert = world.fire("Watchdog", "api")
+    alert = world.fire("DiskFull", "api")
     world.run_for(5)
     assert world.episode(alert).state is EpisodeState.WATCHED
     world.listed = []
@@ -678,8 +678,20 @@ def test_an_alert_without_facts_ends_after_two_lists_without_it(world: World) ->
     assert world.episode(alert).state is EpisodeState.CLOSED
 
 
-def test_the_engines_own_alerts_are_no_episodes(world: World) -> None:
-    world.listed.append(world.alert(names.REMEDIATION_FAILED, "api"))
+def test_an_end_that_nobody_told_is_seen_when_the_run_ends(world: World) -> None:
+    """Alertmanager does not tell of the end of an alert that is inhibited by then."""
+    alert = world.kill("api:api-1")
+    world.settle()
+    world.resolve(alert, webhook=False)
+    world.run_for(20)
+    assert world.runs(alert)[0].state is RunState.VERIFIED
+    assert not world.episode(alert).firing
+    assert world.episode(alert).state is EpisodeState.CLOSED
+
+
+@pytest.mark.parametrize("name", [names.REMEDIATION_FAILED, names.WATCHDOG])
+def test_the_engines_own_alerts_are_no_episodes(world: World, name: str) -> None:
+    world.listed.append(world.alert(name, "api"))
     world.run_for(61)
     assert world.store.episodes(10, closed=True) == []
 
