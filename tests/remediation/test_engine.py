@@ -249,7 +249,7 @@ def test_pause_between_decision_and_action_cancels_the_run(
 def test_prometheus_away_waits_then_tells_people_once_and_does_nothing(world: World) -> None:
     world.prometheus = False
     alert = world.kill("api:api-1")
-    world.run_for(28)
+    world.run_for(13)
     assert world.episode(alert).state is EpisodeState.NEW
     world.run_for(10)
     assert world.episode(alert).state is EpisodeState.ESCALATED
@@ -262,7 +262,7 @@ def test_prometheus_away_waits_then_tells_people_once_and_does_nothing(world: Wo
 def test_prometheus_back_in_time_acts(world: World) -> None:
     world.prometheus = False
     world.kill("api:api-1")
-    world.run_for(20)
+    world.run_for(10)
     world.prometheus = True
     world.run_for(3)
     assert len(world.performed) == 1
@@ -641,6 +641,15 @@ def test_pause_in_the_middle_of_a_rolling_restart_stops_it_and_verifies(world: W
 
 
 # Reconciling
+
+
+def test_the_end_of_an_alert_that_its_own_run_inhibited_is_found(world: World) -> None:
+    alert = world.kill("api:api-1")
+    world.run_for(3)
+    world.resolve(alert, webhook=False)  # Alertmanager tells nobody of an inhibited alert's end
+    world.run_for(12)
+    assert world.runs(alert)[0].state is RunState.VERIFIED
+    assert world.episode(alert).state is EpisodeState.CLOSED
 
 
 def test_an_alert_that_was_never_sent_is_found(world: World) -> None:

@@ -13,7 +13,7 @@ from opsloop.remediation.plan import Plan, RunState
 from opsloop.remediation.ports import PastRun
 from opsloop.remediation.situation import OWN_ALERTS, Situation
 
-PATIENCE_S: Final = 30.0  # how long what cannot be read is asked again before refusing
+PATIENCE_S: Final = 15.0  # what cannot be read is asked again for less than any grace, then refused
 RECHECK_S: Final = 2.0
 MUTED_RECHECK_S: Final = 15.0
 MAINTENANCE_RECHECK_S: Final = 60.0
