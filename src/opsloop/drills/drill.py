@@ -116,11 +116,18 @@ class Session:
 
     # The drill
 
-    def run(self, *, control: bool, timeout_s: float | None = None) -> Result:
-        """The whole drill; whatever happens, faults are ended and the loop is resumed."""
+    def run(
+        self, *, control: bool = False, timeout_s: float | None = None, delay_s: float = 0.0
+    ) -> Result:
+        """The whole drill; whatever happens, faults are ended and the loop is resumed.
+
+        delay_s: seconds between calm and fault. Calm is seen at a scrape, so without it a fault
+        always comes at the same point between two scrapes.
+        """
         self.refuse_hopeless(control=control)
         target = self._injection.choose()
         wait_for_calm(self.world, self.aim, target, self.show.note, self._clock, self._sleep)
+        self._sleep(delay_s)
         limit = timeout_s or self._limit(control)
         self._last_message = self.world.last_message()
         self._told_before = self.world.told_elsewhere()

@@ -1,0 +1,1 @@
+"""Benchmarks, one file per subject: `python -m benchmarks.NAME [--quick] [--json]`."""
