@@ -46,12 +46,9 @@ def services(scope: Scope) -> None:
         _instances(scope, path, service)
         scrape(scope, (*path, "scrape"), service.scrape)
         _metrics(scope, path, service)
+        _postgres(scope, path, service)
         scope.labels((*path, "labels"), service.labels)
-        seen: set[str] = set()
-        for i, signal in enumerate(service.saturation):
-            if signal.name in seen:
-                scope.error((*path, "saturation", i, "name"), f"{signal.name!r} is here twice")
-            seen.add(signal.name)
+        _saturation(scope, path, service)
         for i, other in enumerate(service.depends_on):
             if other == name:
                 scope.error((*path, "depends_on", i), "a service cannot depend on itself")
@@ -75,6 +72,20 @@ def _source(scope: Scope, path: Path, service: Service) -> None:
             "has nothing to scrape",
             "add targets: {static: [host:port]}, or process:, or postgres:",
         )
+
+
+def _postgres(scope: Scope, path: Path, service: Service) -> None:
+    for field in ("host", "user", "database") if service.postgres is not None else ():
+        if not re.fullmatch(r"[^\s\x00-\x1f]+", getattr(service.postgres, field)):
+            scope.error((*path, "postgres", field), "is empty or has white space")
+
+
+def _saturation(scope: Scope, path: Path, service: Service) -> None:
+    seen: set[str] = set()
+    for i, signal in enumerate(service.saturation):
+        if signal.name in seen:
+            scope.error((*path, "saturation", i, "name"), f"{signal.name!r} is here twice")
+        seen.add(signal.name)
 
 
 def _process_backed(scope: Scope, path: Path, service: Service) -> None:

@@ -84,7 +84,10 @@ def refuse_failed(results: Sequence[CheckResult]) -> None:
     """Raise BundleError with the tools' own words when one refused."""
     failed = [r for r in results if r.status == "failed"]
     if failed:
-        words = "\n".join(f"{r.name}:\n{_indent(r.detail)}" for r in failed)
+        # check config and check rules say the same of a rule; once is enough.
+        details = {r.detail.replace(" ", ""): r for r in reversed(failed)}
+        said = [r for r in failed if r in details.values()]
+        words = "\n".join(f"{r.name}:\n{_indent(r.detail)}" for r in said)
         which = ", ".join(r.name for r in failed)
         raise BundleError("the compiled bundle", f"is refused by {which}\n{words}")
 
@@ -124,11 +127,17 @@ def _run(root: Path, check: _Check, program: Path | None) -> CheckResult:
         return CheckResult(check.name, "failed", f"{program} cannot be run: {error.strerror}")
     if done.returncode == 0:
         return CheckResult(check.name, "ok")
-    words = (done.stdout + done.stderr).strip() or f"exit code {done.returncode}, without a word"
-    lines = words.replace(f"{root}/", "").splitlines()
+    lines = [line.replace(f"{root}/", "") for line in _refusal(check, done)]
     if len(lines) > _LINES_SHOWN:
         lines = [*lines[:_LINES_SHOWN], f"({len(lines) - _LINES_SHOWN} more lines)"]
     return CheckResult(check.name, "failed", "\n".join(lines))
+
+
+def _refusal(check: _Check, done: subprocess.CompletedProcess[str]) -> list[str]:
+    """The lines that say what is wrong: promtool's stderr; amtool names the cause on stdout."""
+    words = done.stderr if check.program == "promtool" else done.stdout + done.stderr
+    lines = [x for x in (words.strip() or done.stdout).splitlines() if x.strip()]
+    return lines or [f"exit code {done.returncode}, without a word"]
 
 
 def _indent(text: str) -> str:
