@@ -5,9 +5,6 @@ from __future__ import annotations
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
@@ -15,37 +12,9 @@ from opsloop.errors import PartFailed
 from opsloop.stack import supervisord
 from opsloop.stack.parts import Part
 from opsloop.stack.ready import Checker, PartStatus, wait_healthy
-from tests.stack.conftest import SmallStack, sleeper
+from tests.stack.conftest import SmallStack, answering, sleeper
 from tests.support.net import free_port
 from tests.support.wait import wait_until
-
-Answer = Callable[[str], tuple[int, str]]
-
-
-@contextmanager
-def answering(answer: Answer) -> Iterator[str]:
-    """host:port of a server in this process."""
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            status, text = answer(self.headers.get("Authorization", ""))
-            self.send_response(status)
-            self.send_header("Content-Length", str(len(text)))
-            self.end_headers()
-            self.wfile.write(text.encode())
-
-        def log_message(self, *args: object) -> None:
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    try:
-        yield f"127.0.0.1:{server.server_port}"
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
 
 
 def one(stack: SmallStack, part: Part) -> PartStatus:

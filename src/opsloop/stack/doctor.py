@@ -77,15 +77,16 @@ def lacks_installation(checks: Sequence[Check]) -> list[Check]:
 def _catalog(
     settings: Settings, environ: Mapping[str, str], state: StateFolder
 ) -> tuple[Catalog | None, Check | None]:
-    try:
+    with contextlib.suppress(MachineError):  # a broken state folder is told as such
         settings = prepare.with_catalog(settings, state)
+    try:
         if settings.catalog is None:
             return None, None
         return load(settings.catalog, environ, settings).catalog, None
     except CatalogError as error:
         where = str(settings.catalog or error.problems[0].file)
         count = len(error.problems)
-        found = f"{where} has {count} problem{'s' if count != 1 else ''}"
+        found = f"{where} has {count} problem{'s' if count != 1 else ''}: {error.problems[0]}"
         return None, Check("catalog", False, found, False, "opsloop check")
 
 

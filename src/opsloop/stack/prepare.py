@@ -93,9 +93,10 @@ def _refuse_broken(bundle: Mapping[str, str], catalog: Catalog) -> None:
 def with_catalog(settings: Settings, state: StateFolder) -> Settings:
     """The settings with an absolute catalog path: as given, or what runs, or the default places."""
     path = settings.catalog
-    info = state.read()
-    if path is None and info is not None and info.started and supervisord.find(state):
-        path = Path(info.catalog)
+    if path is None:
+        info = state.read()
+        if info is not None and info.started and supervisord.find(state):
+            path = Path(info.catalog)
     if path is None:
         path = next((Path(name) for name in DEFAULTS if Path(name).exists()), None)
     if path is None:

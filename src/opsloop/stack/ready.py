@@ -200,6 +200,8 @@ def not_healthy(state: StateFolder, failing: Sequence[PartStatus]) -> PartFailed
         words = supervisord.tail(state.log(status.part.name), 2)
         return f"{status.detail or status.state.lower()}; its log ends: {words}"
 
+    # Who waits for another is told after the one that ends again and again.
+    failing = sorted(failing, key=lambda s: (s.health != "failed", s.state != "BACKOFF"))
     first = failing[0].part.name
     reason = story(failing[0])
     if len(failing) > 1:

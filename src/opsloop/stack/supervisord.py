@@ -149,7 +149,8 @@ def _session_file(state: StateFolder) -> Path:
 def start(state: StateFolder, env: Mapping[str, str]) -> int:
     """Start it in a session of its own and wait until it answers; returns its pid.
 
-    Raises PartFailed with its own words when it ends at once.
+    Raises PartFailed with its own words when it ends at once. Whatever interrupts this leaves
+    it to the caller to `stop` what runs by then.
     """
     state.pid_file.unlink(missing_ok=True)
     socket = Path(env[ENV_SOCKET])
@@ -172,19 +173,15 @@ def start(state: StateFolder, env: Mapping[str, str]) -> int:
             setsigdef=[signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGPIPE],
             setsigmask=[],
         )
+    _record_session(state, pid)
     driver = Supervisor(socket, 2.0)
     deadline = time.monotonic() + _START_S
-    try:
-        _record_session(state, pid)
-        while not _answers_as(driver, pid):
-            if not processes.alive(pid):
-                raise PartFailed("supervisord", f"ended at once: {tail(out, 3)}", f"see {out}")
-            if time.monotonic() > deadline:
-                raise PartFailed("supervisord", f"does not answer: {tail(out, 3)}", f"see {out}")
-            time.sleep(_POLL_S)
-    except BaseException:
-        processes.end(processes.family([pid]), signal.SIGKILL, 5.0)
-        raise
+    while not _answers_as(driver, pid):
+        if not processes.alive(pid):
+            raise PartFailed("supervisord", f"ended at once: {tail(out, 3)}", f"see {out}")
+        if time.monotonic() > deadline:
+            raise PartFailed("supervisord", f"does not answer: {tail(out, 3)}", f"see {out}")
+        time.sleep(_POLL_S)
     return pid
 
 
