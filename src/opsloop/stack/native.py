@@ -85,7 +85,8 @@ def up(
     """
     began = time.monotonic()
     state = StateFolder(settings.state)
-    if must_run and not (state.exists() and supervisord.find(state)):
+    info = state.read()  # a path that is no state folder is told before anything else
+    if must_run and (info is None or not supervisord.find(state)):
         raise not_running(state)
     settings = prepare.with_catalog(settings, state)
     prepared = prepare.prepare(settings, environ, state, progress.say)
