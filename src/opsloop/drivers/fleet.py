@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from opsloop.catalog.model import Catalog, Process
+from opsloop.drivers.listener import listens
 from opsloop.drivers.probe import Look, PostgresLogin, probe
 from opsloop.drivers.supervisor import ProcessInfo, Supervisor
 from opsloop.drivers.targets import write_targets
@@ -64,6 +65,7 @@ class ProcessFleet:
                     wanted=slot < wanted,
                     health=process.health or "",
                     pid=info.pid,
+                    started_at=info.started_at,
                 )
             )
         if not found:
@@ -182,8 +184,7 @@ class ProcessFleet:
                 return StepResult(ok=False, started=True, output="; ".join(told))
             if info.running:
                 limit = min(PROBE_LIMIT_S, max(0.01, deadline - time.monotonic()))
-                look = self._probe(action, limit, postgres)
-                # Who answered must be this process, not an orphan on its port.
+                look = self._probe(action, info.pid, limit, postgres)
                 if look.ok and self._look_at(action.target).pid == info.pid:
                     told.append(f"pid {info.pid} serves after {time.monotonic() - begun:.1f} s")
                     return StepResult(ok=True, started=True, output="; ".join(told))
@@ -192,10 +193,15 @@ class ProcessFleet:
                 return StepResult(ok=False, started=True, output="; ".join(told))
             time.sleep(PROBE_EVERY_S)
 
-    def _probe(self, action: Action, limit_s: float, postgres: PostgresLogin | None) -> Look:
+    def _probe(
+        self, action: Action, pid: int, limit_s: float, postgres: PostgresLogin | None
+    ) -> Look:
         if not action.address:
             return Look(True)  # a process without a port: that it runs is all there is to see
-        return probe(action.address, action.health, limit_s, postgres)
+        look = probe(action.address, action.health, limit_s, postgres)
+        if look.ok and listens(pid, int(action.address.rpartition(":")[2])) is False:
+            return Look(False, "another process answers on its port")
+        return look
 
     # The number of instances
 

@@ -107,6 +107,18 @@ def confirmed(s: Situation) -> Answer:
     return Pass(reason)
 
 
+def evidence_newer(s: Situation) -> Answer:
+    """The evidence is younger than the process: what has just started is given its time."""
+    fresh_at = s.confirmation.fresh_at
+    if s.inventory is None or fresh_at is None or s.episode.instance is None:
+        return Pass()
+    for i in s.inventory.instances:
+        # Its start is known in whole seconds, rounded down.
+        if i.address == s.episode.instance and i.running and i.started_at + 1 > fresh_at:
+            return Wait(f"{i.target} started after the newest sample", s.now + RECHECK_S)
+    return Pass()
+
+
 def outcome_known(s: Situation) -> Answer:
     """No earlier run may have taken effect unseen, unless its step may be done twice."""
     acted = [r for r in s.own_runs if r.state is not RunState.CANCELLED]
@@ -278,6 +290,7 @@ GUARDS: Final[tuple[tuple[str, Guard], ...]] = (
     ("muted", not_muted),
     ("inventory", inventory_known),
     ("confirmed", confirmed),
+    ("newer", evidence_newer),
     # What was done before, and what comes next:
     ("outcome", outcome_known),
     ("steps", steps_left),

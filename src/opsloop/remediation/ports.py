@@ -28,6 +28,7 @@ class Instance:
     wanted: bool
     health: str = ""
     pid: int = 0
+    started_at: float = 0.0  # unix time of its process's start, whole seconds; 0 when unknown
 
 
 @dataclass(frozen=True, slots=True)
