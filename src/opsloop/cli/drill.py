@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from typing import TYPE_CHECKING, Self
 
@@ -74,6 +75,8 @@ def _run(
     from opsloop.stack.state import StateFolder
 
     drill = DRILLS[name]
+    # SIGTERM as Ctrl-C: the fault is ended and the loop resumed before the command ends.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     world = World(StateFolder(settings.state))
     try:
         with only_one(world, name):
