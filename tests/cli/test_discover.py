@@ -53,8 +53,9 @@ def at(*ports: int) -> list[Listener]:
     return [item for item in listeners() if item.port in ports]
 
 
-def seen(*ports: int) -> Found:
-    return discover(at(*ports), supervisors=(), docker=NO_DOCKER)
+def seen(*ports: int, look_s: float = 30.0) -> Found:
+    """What is found there, with time enough for a busy machine."""
+    return discover(at(*ports), supervisors=(), docker=NO_DOCKER, look_s=look_s)
 
 
 def test_a_service_with_the_usual_names(tmp_path: Path) -> None:
@@ -115,7 +116,7 @@ def test_supervisor_programs_give_their_names(tmp_path: Path) -> None:
     try:
         wait_until(lambda: "Checkout_API" in supervised([sock]).values(), "supervisord runs it")
         wait_until(lambda: at(port), "the program listens")
-        found = discover(at(port), supervisors=[sock], docker=NO_DOCKER)
+        found = discover(at(port), supervisors=[sock], docker=NO_DOCKER, look_s=30)
         assert "Checkout_API" in supervised([sock, NO_DOCKER]).values()
     finally:
         stop(process)
@@ -169,7 +170,7 @@ def test_containers_give_their_names(tmp_path: Path) -> None:
         ]
         with docker(path, containers):
             assert published(path) == {server.port: "web_1"}
-            (service,) = discover(at(server.port), supervisors=(), docker=path).services
+            (service,) = discover(at(server.port), supervisors=(), docker=path, look_s=30).services
     assert (service.name, service.what) == ("web-1", "container web_1")
 
 
@@ -240,7 +241,7 @@ def test_a_server_that_never_ends_its_answer() -> None:
         thread = threading.Thread(target=drip)
         thread.start()
         try:
-            (service,) = seen(server.getsockname()[1]).services
+            (service,) = seen(server.getsockname()[1], look_s=1.0).services
         finally:
             done.set()
             thread.join()

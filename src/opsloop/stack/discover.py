@@ -24,8 +24,7 @@ from opsloop.stack.listeners import Listener, listeners
 
 MOST_PORTS = 100
 MOST_BYTES = 2 * 1024 * 1024
-CONNECT_S = 0.5
-LOOK_S = 2.0  # for one port, all in all
+LOOK_S = 2.0  # for the answer of one port
 AT_ONCE = 16
 DOCKER_SOCKET = Path("/var/run/docker.sock")
 # Ports whose servers do not speak HTTP and may log or count a stranger's request as an attack.
@@ -52,11 +51,13 @@ def discover(
     *,
     supervisors: Sequence[Path] | None = None,
     docker: Path = DOCKER_SOCKET,
+    look_s: float = LOOK_S,
 ) -> Found:
     """Look at what listens on loopback (or at `found`); never raises for what it meets there.
 
     supervisors: supervisord sockets, by default those that are open now. At most MOST_PORTS
-    ports are asked, each for LOOK_S seconds at most, AT_ONCE at a time.
+    ports are asked, AT_ONCE at a time, and each has `look_s` seconds to begin its answer and
+    as long to end it.
     """
     every = listeners() if found is None else list(found)
     asked = [item for item in every if item.port not in SILENT and not _is_postgres(item)]
@@ -69,22 +70,22 @@ def discover(
         notes.append(f"{len(asked) - MOST_PORTS} more listening ports, which were not looked at")
         asked = asked[:MOST_PORTS]
     with ThreadPoolExecutor(AT_ONCE) as pool:
-        pages = [page for page in pool.map(look, asked) if page is not None]
+        pages = [
+            page for page in pool.map(lambda item: look(item, look_s), asked) if page is not None
+        ]
     programs = supervised(_open_supervisors() if supervisors is None else supervisors)
     containers = published(docker)
     return _found(pages, programs, containers, notes)
 
 
-def look(listener: Listener) -> Page | None:
+def look(listener: Listener, look_s: float = LOOK_S) -> Page | None:
     """GET /metrics there; None when nothing that speaks HTTP answers in time."""
-    end = time.monotonic() + LOOK_S
-    connection = http.client.HTTPConnection(
-        listener.host.strip("[]"), listener.port, timeout=CONNECT_S
-    )
+    host = listener.host.strip("[]")
+    connection = http.client.HTTPConnection(host, listener.port, timeout=look_s)
     try:
         connection.request("GET", "/metrics", headers={"Accept": "text/plain;version=0.0.4"})
         response = connection.getresponse()
-        raw = b""
+        raw, end = b"", time.monotonic() + look_s
         while len(raw) < MOST_BYTES and time.monotonic() < end:
             part = response.read1(65536)
             if not part:

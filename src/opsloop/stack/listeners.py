@@ -38,9 +38,20 @@ def listeners(proc: Path = processes.PROC) -> list[Listener]:
                 found[port] = host, inode
     owners = _owners(proc, {inode for _, inode in found.values()})
     return [
-        Listener(port, host, pid := owners.get(inode, 0), processes.command_of(pid) if pid else "")
+        Listener(port, host, pid := owners.get(inode, 0), _program(pid))
         for port, (host, inode) in sorted(found.items())
     ]
+
+
+def _program(pid: int) -> str:
+    """A short name; of a script its file's name, however deep that lies."""
+    if not pid:
+        return ""
+    name = processes.command_of(pid)
+    script = next((w for w in processes.arguments(pid)[1:] if not w.startswith("-")), "")
+    if " " in name or not script.endswith((".py", ".js", ".jar", ".rb", ".pl")):
+        return name
+    return f"{name} {Path(script).name}"
 
 
 def _table(path: Path) -> Iterator[tuple[str, int, str]]:
