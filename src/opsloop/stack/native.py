@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
-import signal
-import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
@@ -16,6 +13,7 @@ from opsloop.settings import ENV_STATE, Settings
 from opsloop.stack import binaries, build_folder, ports, prepare, processes, supervisord
 from opsloop.stack.build_folder import Changes
 from opsloop.stack.flow import Flow, FlowReader, wait_flowing
+from opsloop.stack.interrupt import stopped_on_failure
 from opsloop.stack.parts import Part, parts, programs, wanted_slots
 from opsloop.stack.prepare import Prepared
 from opsloop.stack.processes import Holder
@@ -99,7 +97,7 @@ def up(
         if pid:
             _refuse_moved(state, settings, prepared, pid)
             return change.apply()
-        with _stopped_on_failure(state, progress.say):
+        with stopped_on_failure(state, progress.say):
             return change.start()
 
 
@@ -287,51 +285,3 @@ def _refuse_moved(state: StateFolder, settings: Settings, prepared: Prepared, pi
 def _named(holder: Holder) -> str:
     other = processes.environment(holder.pid).get(ENV_STATE) if holder.pid else None
     return f"{holder}, of the stack in {other}" if other else str(holder)
-
-
-@contextlib.contextmanager
-def _stopped_on_failure(state: StateFolder, say: Callable[[str], None]) -> Iterator[None]:
-    """Stop what was started when the start does not come to its end."""
-    with _signals_unwind():
-        try:
-            yield
-        except BaseException:
-            with _unhurried():
-                if supervisord.find(state):
-                    say("stopping what was started")
-                supervisord.stop(state, say)
-                state.mark_stopped()
-            raise
-
-
-@contextlib.contextmanager
-def _signals_unwind() -> Iterator[None]:
-    """SIGTERM and SIGHUP end a start as Ctrl-C does: with everything stopped."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    def end(_number: int, _frame: object) -> None:
-        raise KeyboardInterrupt
-
-    before = {n: signal.signal(n, end) for n in (signal.SIGTERM, signal.SIGHUP)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
-@contextlib.contextmanager
-def _unhurried() -> Iterator[None]:
-    """A second Ctrl-C does not stop the stopping."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-    before = {n: signal.signal(n, signal.SIG_IGN) for n in numbers}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
