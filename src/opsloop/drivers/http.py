@@ -110,7 +110,8 @@ class HttpClient:
         )
         try:
             parts, size = [], 0
-            for chunk in response.stream(_CHUNK, decode_content=True):
+            # What has come, not a whole piece: one that drips must not outlive the deadline.
+            while chunk := response.read1(_CHUNK, decode_content=True):
                 parts.append(chunk)
                 size += len(chunk)
                 if size > self.max_answer:
