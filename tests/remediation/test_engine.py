@@ -49,6 +49,36 @@ def test_a_killed_instance_is_restarted_verified_and_nobody_is_told(world: World
     assert run.detail["after"]["condition"] is False
     assert world.episode(alert).state is EpisodeState.CLOSED
     assert world.posts(names.REMEDIATION_FAILED) == []
+    world.run_for(60)
+    assert world.live_posts(names.REMEDIATION_RUNNING) == []
+
+
+def test_after_a_healing_the_same_fault_is_kept_from_people_for_one_more_grace(
+    world: World,
+) -> None:
+    alert = world.kill("api:api-1")
+    world.settle()
+    world.run_for(3)
+    world.resolve(alert)
+    world.run_for(20)
+    (run,) = world.runs(alert)
+    assert run.finished_at is not None
+    (posted,) = world.live_posts(names.REMEDIATION_RUNNING)
+    (facts,) = [f for f in world.input.facts if f.alert == "ServiceDown"]
+    assert posted.ends_at == pytest.approx(run.finished_at + facts.grace_s)
+
+
+def test_a_loop_that_does_not_act_again_keeps_nothing_from_people(world: World) -> None:
+    alert = world.kill("api:api-1")
+    world.settle()
+    world.run_for(3)
+    world.resolve(alert)
+    world.run_for(20)
+    assert world.live_posts(names.REMEDIATION_RUNNING)
+    world.store.pause("a person looks", world.now)
+    again = world.kill("api:api-1")
+    world.run_for(2)
+    assert world.episode(again).reason == "paused: a person looks"
     assert world.live_posts(names.REMEDIATION_RUNNING) == []
 
 

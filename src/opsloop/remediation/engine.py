@@ -66,10 +66,17 @@ class Engine:
         self._reconciler = Reconciler(self._gatherer, store, self._witness, signals)
         self._scale_in = ScaleIn(given, store)
         self._episodes = Episodes(
-            self._gatherer, store, self._witness, self._runs, self._scale_in, signals
+            self._gatherer,
+            store,
+            self._witness,
+            self._runs,
+            self._scale_in,
+            self._notices,
+            signals,
         )
         self._bugs: dict[int, int] = {}
-        self._held: dict[int, float] = {}  # episodes that a bug or the store holds up, until
+        # Due episodes that are not looked at yet: (until, the due_at that this was said of).
+        self._held: dict[int, tuple[float, float | None]] = {}
         self._trouble = False
         self._ticked_at = 0.0
 
@@ -83,6 +90,7 @@ class Engine:
             # What is due would wait for as long as the jump: all is looked at anew.
             log.warning("the clock went back by %.0f s", self._ticked_at - now)
             self.active = False
+            self._held.clear()
         self._ticked_at = now
         if not self._stage("lease", lambda: self._lease(now)) or not self.active:
             return now + LEASE_RENEW_S if not self._trouble else now + TROUBLE_WAKE_S
@@ -128,6 +136,7 @@ class Engine:
         if due is not None:
             # What is due still is held up, or came meanwhile and wakes the engine by itself.
             times.append(due if due > now else now + TROUBLE_WAKE_S)
+        times += [until for until, _ in self._held.values()]
         times += [t for t in (self._runs.next_at(now), self._notices.next_at(now)) if t is not None]
         return max(min(times), now + (TROUBLE_WAKE_S if self._trouble else SHORTEST_WAIT_S))
 
@@ -147,14 +156,23 @@ class Engine:
 
     def _consider_due(self, now: float) -> bool:
         """Decide what is due; True when there is more of it."""
-        self._held = {e: t for e, t in self._held.items() if now < t <= now + LAST_BACKOFF_S}
+        self._held = {e: held for e, held in self._held.items() if now < held[0]}
         due: list[Episode] = []
         self._stage("due", lambda: due.extend(self._store.due(now, BATCH + len(self._held))))
-        ready = [e for e in due if e.id not in self._held]
+        ready = [e for e in due if not self._is_held(e)]
         for episode in ready:
-            self._guarded(episode, now, self._episodes.consider)
+            self._guarded(episode, now, self._consider)
             self._settle_ended(now)
         return len(ready) >= BATCH and not self._trouble
+
+    def _is_held(self, episode: Episode) -> bool:
+        """Something that happened to it (its end, a person) gives it another due_at."""
+        return self._held.get(episode.id, (0.0, None))[1] == episode.due_at
+
+    def _consider(self, episode: Episode, now: float) -> None:
+        until = self._episodes.consider(episode, now)
+        if until is not None:
+            self._held[episode.id] = (until, episode.due_at)
 
     def _guarded(
         self, episode: Episode, now: float, work: Callable[[Episode, float], None]
@@ -166,7 +184,7 @@ class Engine:
         except Exception as error:
             count = self._bugs[episode.id] = self._bugs.get(episode.id, 0) + 1
             until = now + min(LAST_BACKOFF_S, FIRST_BACKOFF_S * 2.0 ** min(count - 1, 10))
-            self._held[episode.id] = until
+            self._held[episode.id] = (until, episode.due_at)
             if isinstance(error, StoreError):
                 self._signals.count("store_errors", where="episode")
                 log.error("episode %d: %s", episode.id, error, extra={"episode": episode.id})

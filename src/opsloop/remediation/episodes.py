@@ -8,7 +8,7 @@ from typing import Final
 from opsloop.errors import Conflict, Paused
 from opsloop.remediation.decide import Decision, decide, stops_early
 from opsloop.remediation.episode import Episode, EpisodeState
-from opsloop.remediation.escalation import failed_labels, tell
+from opsloop.remediation.escalation import Notices, failed_labels, tell
 from opsloop.remediation.evidence import Witness
 from opsloop.remediation.gather import Gatherer, blind
 from opsloop.remediation.guards import HEALED_RECHECK_S
@@ -37,6 +37,7 @@ class Episodes:
         witness: Witness,
         runs: Runs,
         scale_in: ScaleIn,
+        notices: Notices,
         signals: Signals,
     ) -> None:
         self._gatherer = gatherer
@@ -44,6 +45,7 @@ class Episodes:
         self._witness = witness
         self._runs = runs
         self._scale_in = scale_in
+        self._notices = notices
         self._signals = signals
         self._unknown_since: dict[int, float] = {}
         self._last_word: dict[int, tuple[str, str]] = {}  # (kind, reason) of the last decision
@@ -58,8 +60,12 @@ class Episodes:
             if episode.id not in working and episode.state in again:
                 self._set(episode, episode.state, episode.reason, now, now)
 
-    def consider(self, episode: Episode, now: float) -> None:
-        """Decide an episode that is due."""
+    def consider(self, episode: Episode, now: float) -> float | None:
+        """Decide an episode that is due.
+
+        Returns until when it waits for the reason that is on record already: such a wait is
+        not written again, so that a storm of waiting episodes does not write in a circle.
+        """
         if any(run.episode_id == episode.id for run in self._store.open_runs()):
             self._set(episode, EpisodeState.RUNNING, episode.reason, now + OPEN_RECHECK_S, now)
         elif not episode.firing:
@@ -73,7 +79,8 @@ class Episodes:
                 situation = self._gatherer.asked(situation, self._unknown_since.get(episode.id))
                 decision = decide(situation)
                 self._note_blindness(situation, now)
-            self._apply(situation, decision, now)
+            return self._apply(situation, decision, now)
+        return None
 
     def _note_blindness(self, situation: Situation, now: float) -> None:
         if blind(situation):
@@ -81,21 +88,31 @@ class Episodes:
         else:
             self._unknown_since.pop(situation.episode.id, None)
 
-    def _apply(self, situation: Situation, decision: Decision, now: float) -> None:
+    def _apply(self, situation: Situation, decision: Decision, now: float) -> float | None:
         episode = situation.episode
         if decision.kind == "act":
             self._act(situation, decision, now)
-            return
+            return None
+        if decision.kind != "wait" or decision.stopped_by == "paused":
+            self._notices.not_acting(episode, now)
+        due = decision.due_at
         if decision.kind == "wait":
             healed = episode.state is EpisodeState.HEALED
-            state, due = EpisodeState.HEALED if healed else EpisodeState.NEW, decision.due_at
+            state = EpisodeState.HEALED if healed else EpisodeState.NEW
         elif decision.escalates:
-            state, due = EpisodeState.ESCALATED, None
+            state = EpisodeState.ESCALATED
             self._escalate(episode, decision.reason, decision.plan, now)
         else:
             state = EpisodeState.WATCHED
             due = now + REFUSED_RECHECK_S if decision.kind == "refuse" else None
-        self._write(situation, decision, state, due, now)
+        said_before = self._last_word.get(episode.id) == (decision.kind, decision.reason)
+        if said_before and due is not None and episode.state is state:
+            return due
+        if said_before:
+            self._set(episode, state, decision.reason, due, now)
+        else:
+            self._write(situation, decision, state, due, now)
+        return None
 
     def _write(
         self,
@@ -105,11 +122,7 @@ class Episodes:
         due: float | None,
         now: float,
     ) -> Run | None:
-        """Record a decision; one that only says the same again moves no more than its time."""
-        episode, word = situation.episode, (decision.kind, decision.reason)
-        if decision.kind != "act" and self._last_word.get(episode.id) == word:
-            self._set(episode, state, decision.reason, due, now)
-            return None
+        episode = situation.episode
         run = self._store.record(
             Written(
                 episode=episode,
@@ -124,7 +137,7 @@ class Episodes:
             ),
             now,
         )
-        self._last_word[episode.id] = word
+        self._last_word[episode.id] = (decision.kind, decision.reason)
         self._signals.count("decisions", kind=decision.kind, guard=decision.stopped_by or "none")
         log.info(
             "%s on %s: %s: %s",

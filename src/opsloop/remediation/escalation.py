@@ -107,6 +107,7 @@ class Notices:
     _queue: dict[frozenset[tuple[str, str]], PostedAlert] = field(default_factory=dict)
     _running: dict[int, PostedAlert] = field(default_factory=dict)  # by run
     _renewed: dict[int, float] = field(default_factory=dict)
+    _settling: dict[frozenset[tuple[str, str]], PostedAlert] = field(default_factory=dict)
     _told: dict[int, _Told] = field(default_factory=dict)  # by escalation
     _ending: dict[int, Escalation] = field(default_factory=dict)
     _retry_at: float = 0.0
@@ -133,6 +134,28 @@ class Notices:
         self._renewed.pop(run_id, None)
         posted = self._running.pop(run_id, None)
         if posted is not None:
+            starts_at = min(posted.starts_at, now)
+            self._put(PostedAlert(posted.labels, posted.annotations, starts_at, now))
+
+    def healed(self, run: Run, episode: Episode, grace_s: float, now: float) -> None:
+        """Leave RemediationRunning standing for one more grace.
+
+        The alert's group in Alertmanager lives on for a while, and its timer with it: the same
+        fault again within that time would be told at the timer's next tick, before the engine
+        knows of it. A dead engine still delays that page by the grace at most.
+        """
+        self._renewed.pop(run.id, None)
+        self._running.pop(run.id, None)
+        words = {"summary": f"The loop healed {episode.alert}: {describe(run.plan)} (run {run.id})"}
+        posted = PostedAlert(running_labels(episode), words, run.created_at, now + grace_s)
+        self._settling = {k: p for k, p in self._settling.items() if p.ends_at > now}
+        self._settling[frozenset(posted.labels.items())] = posted
+        self._put(posted)
+
+    def not_acting(self, episode: Episode, now: float) -> None:
+        """The loop does not act on this episode: people are no longer kept from hearing of it."""
+        posted = self._settling.pop(frozenset(running_labels(episode).items()), None)
+        if posted is not None and posted.ends_at > now:
             starts_at = min(posted.starts_at, now)
             self._put(PostedAlert(posted.labels, posted.annotations, starts_at, now))
 

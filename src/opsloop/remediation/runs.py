@@ -12,6 +12,7 @@ from opsloop.remediation.episode import Episode
 from opsloop.remediation.escalation import Notices
 from opsloop.remediation.evidence import Witness
 from opsloop.remediation.gather import Gatherer
+from opsloop.remediation.ladder import SCALE_IN_RUNG
 from opsloop.remediation.plan import Run, RunState
 from opsloop.remediation.ports import Finished, Fleet, Signals, StepResult, Store, Workers
 from opsloop.remediation.situation import Confirmation
@@ -263,7 +264,7 @@ class Runs:
         self._before.pop(run.id, None)
         ended = self._store.move_run(run, state, reason, now, good_since=good_since, detail=detail)
         self._ended.append(ended)
-        self._notices.run_ended(run.id, now)
+        self._notice_end(ended, now)
         self._signals.count("runs", policy=run.policy, outcome=state.value)
         self._signals.observe("run_seconds", max(0.0, now - run.created_at), outcome=state.value)
         log.info(
@@ -278,6 +279,15 @@ class Runs:
         facts = self._gatherer.facts(episode)
         if facts is not None and episode.firing:
             self._notices.running(run, episode, facts.grace_s, now)
+
+    def _notice_end(self, run: Run, now: float) -> None:
+        episode = self._store.episode(run.episode_id)
+        facts = self._gatherer.facts(episode)
+        healed = run.state is RunState.VERIFIED and run.plan.rung != SCALE_IN_RUNG
+        if healed and facts is not None:
+            self._notices.healed(run, episode, facts.grace_s, now)
+        else:
+            self._notices.run_ended(run.id, now)
 
     def _detail(self, run: Run) -> dict[str, object]:
         before = self._before.get(run.id)
