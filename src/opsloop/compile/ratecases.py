@@ -47,6 +47,7 @@ class _Rate:
     share: float  # of bad events, which must be exceeded
     value: Callable[[float], float]  # the alert's value at a share of bad events
     lines: Callable[[Sequence[Load], Labels], list[Line]]
+    left_out: Labels | None = None  # labels of bad events that its selectors leave out
 
     @property
     def wait(self) -> int:
@@ -56,6 +57,12 @@ class _Rate:
     def limit(self) -> int:
         """The most bad events of EVENTS that are not too many."""
         return math.floor(self.share * EVENTS + 1e-6)
+
+    def strays(self, ticks: int) -> list[Line]:
+        """Bad events of the service itself that its selectors leave out."""
+        if self.left_out is None:
+            return []
+        return self.lines([Load(EVENTS, EVENTS, ticks)], {**self.subject.target, **self.left_out})
 
     def holds(self, loads: Sequence[Load]) -> list[float | None]:
         """By tick: the value while both windows exceed the share."""
@@ -101,12 +108,13 @@ def _rate_cases(r: _Rate) -> Iterator[Case]:
     def steady(bad: int) -> list[Load]:
         return [Load(EVENTS, max(0, bad), 2 * r.long + r.wait)]
 
-    stranger = {**s.target, names.SERVICE: STRANGER}
-    shouting = r.lines([Load(EVENTS, EVENTS, calm.ticks + storm + after)], stranger)
+    ticks = calm.ticks + storm + after
+    shouting = r.lines([Load(EVENTS, EVENTS, ticks)], {**s.target, names.SERVICE: STRANGER})
+    shouting += r.strays(ticks)
     yield _case(r, "fires, and resolves by its short window", passing, shouting)
     yield _case(r, "resolves just below its limit", lingering)
     yield _case(r, "fires just above its limit", lambda more: steady(r.limit + 1 + more))
-    yield _case(r, "does not fire just below its limit", lambda _: steady(r.limit - 1))
+    yield _case(r, "does not fire just below its limit", lambda _: steady(r.limit - 1), shouting)
     if burst := _burst(r, near):
         yield _case(r, "does not fire for a short burst", lambda _: [calm, burst, quiet])
     yield Case("no data", r.tick, checks=never(r.long))
@@ -171,15 +179,16 @@ def errors(s: Subject) -> Iterator[Case]:
         return [
             line
             for instance in (INSTANCE_A, INSTANCE_B)
-            if (where := {**target, "job": target[names.SERVICE], names.INSTANCE: instance})
+            if (where := {"job": target[names.SERVICE], names.INSTANCE: instance})
             for line in (
-                Line.of(requests.metric, {**where, **fine}, testseries.counter(good)),
-                Line.of(errors.metric, {**where, **failed}, testseries.counter(failing)),
+                Line.of(requests.metric, {**where, **fine, **target}, testseries.counter(good)),
+                Line.of(errors.metric, {**where, **failed, **target}, testseries.counter(failing)),
             )
         ]
 
+    left_out = samples.left_out(requests.matchers) if same else None
     yield from _rate_cases(
-        _Rate(s, tick, long, short, s.clause.threshold, lambda share: share, lines)
+        _Rate(s, tick, long, short, s.clause.threshold, lambda share: share, lines, left_out)
     )
 
 
@@ -204,7 +213,7 @@ def latency(s: Subject) -> Iterator[Case]:
         """All slow events on one instance: an alert that would not add both up reads more."""
         found = []
         for instance, slow in ((INSTANCE_A, 1.0), (INSTANCE_B, 0.0)):
-            where = {**target, "job": target[names.SERVICE], names.INSTANCE: instance, **met}
+            where = {"job": target[names.SERVICE], names.INSTANCE: instance, **met, **target}
             fast = [(min(0.9 * x.events, x.events - x.bad) / 2, x.ticks) for x in loads]
             within = [((x.events - x.bad) / 2, x.ticks) for x in loads]
             every = [((x.events - x.bad) / 2 + slow * x.bad, x.ticks) for x in loads]
@@ -215,4 +224,8 @@ def latency(s: Subject) -> Iterator[Case]:
             ]
         return found
 
-    yield from _rate_cases(_Rate(s, tick, long, short, 1 - QUANTILE, value, lines))
+    yield from _rate_cases(
+        _Rate(
+            s, tick, long, short, 1 - QUANTILE, value, lines, samples.left_out(histogram.matchers)
+        )
+    )

@@ -33,6 +33,15 @@ def meeting(matchers: Sequence[Matcher], unlike: Sequence[Matcher] = ()) -> dict
     return None
 
 
+def left_out(matchers: Sequence[Matcher]) -> dict[str, str] | None:
+    """Labels that fail one of these, named even when empty; None: there is none to fail."""
+    for matcher in matchers:
+        value = _first([], [matcher])
+        if value is not None:
+            return {matcher.label: value}
+    return None
+
+
 def matched(pattern: str, usual: str) -> str | None:
     """A text, `usual` if it will do, that a regular expression matches; None: none found."""
     if fits(pattern, usual):

@@ -138,9 +138,13 @@ def rate_window(catalog: Catalog, service: str, wanted: Duration) -> Duration:
 
 
 def windows(catalog: Catalog, service: str) -> tuple[Duration, Duration]:
-    """(long, short) windows of a service's rate alerts; the short one resets them after a cure."""
+    """(long, short) windows of a service's rate alerts; the short one resets them after a cure.
+
+    They are one where the short one would be hardly shorter.
+    """
     long = rate_window(catalog, service, catalog.services[service].alerts.window)
-    return long, rate_window(catalog, service, Duration(int(long) // 4))
+    short = rate_window(catalog, service, Duration(int(long) // 4))
+    return long, long if 4 * int(short) > 3 * int(long) else short
 
 
 @dataclass(frozen=True, slots=True)
