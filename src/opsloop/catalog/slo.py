@@ -208,8 +208,8 @@ class SLI(SLOModel):
     def _bare_kind(cls, value: object) -> object:
         if value == "availability":
             return {"availability": {}}
-        if isinstance(value, Mapping) and value.get("availability", ...) is None:
-            return {**value, "availability": {}}
+        if isinstance(value, Mapping) and list(value.items()) == [("availability", None)]:
+            return {"availability": {}}
         return value
 
     @model_validator(mode="after")
@@ -279,22 +279,28 @@ def windows_for(period: Period) -> tuple[BurnPair, ...]:
 
     For 30d: 14.4 over 1h and 5m, 6 over 6h and 30m, 3 over 1d and 2h, 1 over 3d and 6h. The
     windows scale with the period, at least 2m short and 10m long; 1d and 3d stay multiples of 6h.
+    A pair that another of its kind always forestalls, with a lower factor over a shorter window,
+    is left out: that is one of a 1d period.
     """
     unit = _scaled(360, period)
-    pairs = []
+    pairs: list[BurnPair] = []
     for kind, long, short, percent in _PAIRS:
         longer = unit * (long // 360) if long > 360 else _scaled(long, period)
         longer = max(longer, int(SHORTEST_LONG))
         shorter = max(_scaled(short, period), int(SHORTEST_SHORT))
         factor = Fraction(percent, 100) * Fraction(int(period.length), longer)
-        pairs.append(BurnPair(kind, Duration(longer), Duration(shorter), factor))
+        forestalled = any(p.kind == kind and p.factor <= factor for p in pairs)
+        if not forestalled:
+            pairs.append(BurnPair(kind, Duration(longer), Duration(shorter), factor))
     return tuple(pairs)
 
 
 def _scaled(minutes: int, period: Period) -> int:
-    """Milliseconds of a window of 30d, scaled and rounded to whole minutes."""
-    exact = Fraction(minutes) * int(period.length) / int(NOMINAL_MONTH)
-    return int(MINUTE) * math.floor(exact + Fraction(1, 2))
+    """Milliseconds of a window of 30d, scaled and rounded down to whole minutes.
+
+    Down, so that no factor gets smaller than that of 30d: a ticket at 1 must not fire below it.
+    """
+    return int(MINUTE) * (minutes * int(period.length) // int(NOMINAL_MONTH))
 
 
 def pairs_of(slo: SLO) -> tuple[BurnPair, ...]:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
 
 from opsloop import names
-from opsloop.catalog.slo import BurnPair, Period, windows_for
+from opsloop.catalog.slo import BurnPair, windows_for
 from opsloop.catalog.units import Duration
 from opsloop.compile.selectors import quote
 from opsloop.compile.slo_names import (
@@ -18,6 +19,8 @@ from opsloop.compile.slo_names import (
     BURN_HIGH,
     DATA_MISSING,
     ERRORS_EXCEED,
+    GROUP_BUDGET,
+    GROUP_WINDOWS,
     LEFT_RATIO,
     OBJECTIVE,
     PERIOD,
@@ -31,36 +34,58 @@ from opsloop.compile.slo_names import (
 )
 from opsloop.compile.slo_spec import SLOSpec
 from opsloop.compile.slo_windows import EACH
+from opsloop.compile.wording import ByLabel, Label, Part, Value, Wording
 
+NO_WAIT = Duration(0)
 COVERED = 6  # a long window must have data for a sixth of its length before it may fire
-_OBJECT = f"{{{{ $labels.{names.SERVICE} }}}}/{{{{ $labels.{SLO} }}}}"
+_OBJECT: tuple[Part, ...] = (Label(names.SERVICE), "/", Label(SLO))
+_PROMISE: tuple[Part, ...] = (Label(OBJECTIVE), " over ", Label(PERIOD))
 
 
-def window_alerts(specs: Sequence[SLOSpec]) -> list[dict[str, Any]]:
-    """Alerts on windows, evaluated each minute beside the rules that they read."""
-    rules: list[dict[str, Any]] = []
-    for members in _alike(specs):
-        for kind, alert, severity in (("page", BURN_CRITICAL, "P0"), ("ticket", BURN_HIGH, "P1")):
-            pairs = [
-                (p, floor)
-                for p, floor in zip(members[0].pairs, members[0].floors, strict=True)
-                if p.kind == kind
-            ]
-            if pairs:
-                rules.append(_burning(alert, severity, members[0], pairs))
-    rules += [
-        _missing(period, [s for s in specs if s.period == period])
-        for period in sorted({s.period for s in specs}, key=str)
-    ]
-    return [*rules, *_exceeding(specs)]
+@dataclass(frozen=True, slots=True)
+class SLOAlert:
+    """One alerting rule of several objectives. `group`: where it is evaluated."""
+
+    group: str
+    alert: str
+    severity: str
+    expr: str
+    members: tuple[SLOSpec, ...]
+    labels: Mapping[str, str]
+    summary: Wording
+    description: Wording
+    wait: Duration = NO_WAIT
+
+    @property
+    def annotations(self) -> dict[str, Wording]:
+        found = {"summary": self.summary, "description": self.description}
+        runbooks = {s.service: s.runbook or "" for s in self.members}
+        if any(runbooks.values()):
+            found["runbook"] = Wording.of(ByLabel.of(names.SERVICE, runbooks))
+        return found
+
+    def as_rule(self) -> dict[str, Any]:
+        rule: dict[str, Any] = {"alert": self.alert, "expr": self.expr}
+        if self.wait:
+            rule["for"] = str(self.wait)
+        rule["labels"] = dict(self.labels)
+        rule["annotations"] = {k: w.template() for k, w in self.annotations.items()}
+        return rule
+
+    def labels_for(self, spec: SLOSpec) -> dict[str, str]:
+        """All labels of the alert when it fires for this objective."""
+        return spec.series_labels | {names.SEVERITY: self.severity}
 
 
-def budget_alerts(specs: Sequence[SLOSpec]) -> list[dict[str, Any]]:
-    """The alert on spent budgets, evaluated beside the budget rules."""
-    return [_exhausted(members[0]) for members in _alike(specs)]
+def slo_alerts(specs: Sequence[SLOSpec]) -> list[SLOAlert]:
+    """Every alert of these objectives, in the order of their rules."""
+    found: list[SLOAlert] = []
+    for members in alike(specs):
+        found += [*_burning(members), _missing(members), *_exceeding(members), _exhausted(members)]
+    return found
 
 
-def _alike(specs: Iterable[SLOSpec]) -> list[list[SLOSpec]]:
+def alike(specs: Iterable[SLOSpec]) -> list[list[SLOSpec]]:
     """Objectives whose alerts are equal, so that one rule serves them all."""
     found: dict[tuple[str, str, str], list[SLOSpec]] = {}
     for spec in specs:
@@ -87,95 +112,119 @@ def factor_text(factor: Fraction) -> str:
     return f"{float(factor):.10g}"
 
 
-def _burning(
-    alert: str, severity: str, spec: SLOSpec, pairs: Sequence[tuple[BurnPair, int]]
-) -> dict[str, Any]:
-    clauses, matchers = [], _matchers(spec)
-    for pair, floor in pairs:
-        factor = factor_text(pair.factor)
-        covered = int(pair.long) // int(TILE) // COVERED
-        clauses.append(
-            f"(\n"
-            f"  {burn_rate(pair.short)}{{{matchers}}} > {factor}\n"
-            f"  and\n"
-            f"  {burn_rate(pair.long)}{{{matchers}}} > {factor}\n"
-            f"  and on ({EACH})\n"
-            f"  {window_sum('errors', pair.long)} >= {floor}\n"
-            f"  and on ({EACH})\n"
-            f"  {window_sum('minutes', pair.long)} >= {covered}\n"
-            f")"
+def _burning(members: Sequence[SLOSpec]) -> list[SLOAlert]:
+    spec, found = members[0], []
+    for kind, alert, severity in (("page", BURN_CRITICAL, "P0"), ("ticket", BURN_HIGH, "P1")):
+        pairs = [
+            (p, floor) for p, floor in zip(spec.pairs, spec.floors, strict=True) if p.kind == kind
+        ]
+        if not pairs:
+            continue
+        limits = " or ".join(
+            f"{factor_text(p.factor)} over {p.long} and {p.short}" for p, _ in pairs
         )
-    text = " or ".join(f"{factor_text(p.factor)} over {p.long} and {p.short}" for p, _ in pairs)
-    return {
-        "alert": alert,
-        "expr": "\nor\n".join(clauses),
-        "labels": _labels(severity, _shared(spec)),
-        "annotations": {
-            "summary": f"{_OBJECT} burns its error budget "
-            '{{ $value | printf "%.1f" }} times too fast',
-            "description": f"Objective {{{{ $labels.{OBJECTIVE} }}}} over"
-            f" {{{{ $labels.{PERIOD} }}}}: burn rate above {text}.",
-        },
-    }
+        found.append(
+            SLOAlert(
+                group=GROUP_WINDOWS,
+                alert=alert,
+                severity=severity,
+                expr="\nor\n".join(_burn_clause(spec, p, floor) for p, floor in pairs),
+                members=tuple(members),
+                labels=_labels(severity, _shared(spec)),
+                summary=Wording.of(*_OBJECT, " burns its error budget too fast"),
+                description=Wording.of(
+                    "Objective ", *_PROMISE, f": it burns faster than evenly by more than {limits}."
+                ),
+            )
+        )
+    return found
 
 
-def missing_after(period: Period, specs: Iterable[SLOSpec]) -> tuple[Duration, Duration]:
+def _burn_clause(spec: SLOSpec, pair: BurnPair, floor: int) -> str:
+    factor, matchers = factor_text(pair.factor), _matchers(spec)
+    covered = int(pair.long) // int(TILE) // COVERED
+    return (
+        f"(\n"
+        f"  {burn_rate(pair.short)}{{{matchers}}} > {factor}\n"
+        f"  and\n"
+        f"  {burn_rate(pair.long)}{{{matchers}}} > {factor}\n"
+        f"  and on ({EACH})\n"
+        f"  {window_sum('errors', pair.long)} >= {floor}\n"
+        f"  and on ({EACH})\n"
+        f"  {window_sum('minutes', pair.long)} >= {covered}\n"
+        f")"
+    )
+
+
+def missing_after(*specs: SLOSpec) -> tuple[Duration, Duration]:
     """(how long a tile may be away, how long that must last), from the fastest burn window."""
-    shortest = min(p.short for p in windows_for(period))
-    rarest = max((int(s.scrape_interval) for s in specs), default=0)
+    shortest = min(p.short for s in specs for p in windows_for(s.period))
+    rarest = max(int(s.scrape_interval) for s in specs)
     return Duration(max(int(shortest), 3 * rarest)), shortest
 
 
-def _missing(period: Period, specs: Sequence[SLOSpec]) -> dict[str, Any]:
-    window, wait = missing_after(period, specs)
-    return {
-        "alert": DATA_MISSING,
-        "expr": f"{BUDGET}{{{PERIOD}={quote(str(period))}}}\n"
+def _missing(members: Sequence[SLOSpec]) -> SLOAlert:
+    spec = members[0]
+    window, wait = missing_after(*members)
+    return SLOAlert(
+        group=GROUP_WINDOWS,
+        alert=DATA_MISSING,
+        severity="P1",
+        expr=f"{BUDGET}{{{_matchers(spec)}}}\n"
         f"unless on ({EACH})\n"
         f"last_over_time({TOTAL_TILE}[{half_open(window)}])",
-        "for": str(wait),
-        "labels": _labels("P1", {PERIOD: str(period)}),
-        "annotations": {
-            "summary": f"{_OBJECT} has no data",
-            "description": f"No event count since {window} and more: the metric of this SLI is"
-            " gone, or its targets are not scraped. Its budget is not known and cannot alert.",
-        },
-    }
+        members=tuple(members),
+        labels=_labels("P1", _shared(spec)),
+        summary=Wording.of(*_OBJECT, " has no data"),
+        description=Wording.of(
+            f"Nothing was counted in the last {window}: the metric of this objective is gone, or"
+            " its targets are not scraped. It cannot alert on errors now."
+        ),
+        wait=wait,
+    )
 
 
-def _exceeding(specs: Sequence[SLOSpec]) -> list[dict[str, Any]]:
-    """Of each objective with a burn alert: its shortest long window has more errors than events."""
-    rules = []
-    for members in _alike(specs):
-        long = [p.long for p in members[0].pairs]
-        if not long:
-            continue
-        errors, total = window_sum("errors", min(long)), window_sum("total", min(long))
-        rules.append(
-            {
-                "alert": ERRORS_EXCEED,
-                "expr": f"{BUDGET}{{{_matchers(members[0])}}}\nand on ({EACH})\n({errors} > {total})",
-                "labels": _labels("P1", _shared(members[0])),
-                "annotations": {
-                    "summary": f"{_OBJECT} counts more errors than events",
-                    "description": "The error selector is no subset of the total selector, so the"
-                    " error ratio is wrong. Correct the selectors in the catalog.",
-                },
-            }
+def _exceeding(members: Sequence[SLOSpec]) -> list[SLOAlert]:
+    """The shortest long window has more errors than events."""
+    spec = members[0]
+    if not spec.pairs:
+        return []
+    long = min(p.long for p in spec.pairs)
+    errors, total = window_sum("errors", long), window_sum("total", long)
+    return [
+        SLOAlert(
+            group=GROUP_WINDOWS,
+            alert=ERRORS_EXCEED,
+            severity="P1",
+            expr=f"{BUDGET}{{{_matchers(spec)}}}\nand on ({EACH})\n({errors} > {total})",
+            members=tuple(members),
+            labels=_labels("P1", _shared(spec)),
+            summary=Wording.of(*_OBJECT, " counts more errors than events"),
+            description=Wording.of(
+                "The error selector is no subset of the total selector, so the error ratio is"
+                " wrong: correct the selectors in the catalog."
+            ),
         )
-    return rules
+    ]
 
 
-def _exhausted(spec: SLOSpec) -> dict[str, Any]:
-    return {
-        "alert": BUDGET_EXHAUSTED,
-        "expr": f"{LEFT_RATIO}{{{_matchers(spec)}}} <= 0\n"
+def _exhausted(members: Sequence[SLOSpec]) -> SLOAlert:
+    spec = members[0]
+    return SLOAlert(
+        group=GROUP_BUDGET,
+        alert=BUDGET_EXHAUSTED,
+        severity="P1",
+        expr=f"{LEFT_RATIO}{{{_matchers(spec)}}} <= 0\n"
         f"and on ({EACH}, {PERIOD})\n"
         f"{period_sum('errors')} >= {spec.min_events}",
-        "labels": _labels("P1", _shared(spec)),
-        "annotations": {
-            "summary": f"{_OBJECT} has spent its error budget",
-            "description": f"Objective {{{{ $labels.{OBJECTIVE} }}}} over"
-            f" {{{{ $labels.{PERIOD} }}}} is missed; left: {{{{ $value | humanizePercentage }}}}.",
-        },
-    }
+        members=tuple(members),
+        labels=_labels("P1", _shared(spec)),
+        summary=Wording.of(*_OBJECT, " has spent its error budget"),
+        description=Wording.of(
+            "Objective ",
+            *_PROMISE,
+            " is missed; left of the budget: ",
+            Value("humanizePercentage"),
+            ".",
+        ),
+    )

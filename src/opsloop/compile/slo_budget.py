@@ -7,7 +7,7 @@ from typing import Any
 
 from opsloop.catalog.slo import Period
 from opsloop.catalog.units import Duration
-from opsloop.compile.selectors import one_of, quote
+from opsloop.compile.selectors import quote
 from opsloop.compile.slo_names import (
     BUDGET,
     COVERAGE_PERIOD,
@@ -20,7 +20,6 @@ from opsloop.compile.slo_names import (
     PAGE,
     PERIOD,
     RATIO_PERIOD,
-    SLI,
     TILE,
     Kind,
     burn_rate,
@@ -30,7 +29,7 @@ from opsloop.compile.slo_names import (
     period_sum,
 )
 from opsloop.compile.slo_spec import SLOSpec
-from opsloop.compile.slo_windows import EACH, MOST_NAMED, counted
+from opsloop.compile.slo_windows import EACH, counted, few_services
 
 SETTLED = Duration(30_000)  # what another group wrote this long ago is stored, all of it
 LONGEST_MONTH = Duration(31 * 86_400_000)
@@ -43,14 +42,9 @@ def budget_rules(specs: Sequence[SLOSpec]) -> list[dict[str, Any]]:
     periods = sorted({s.period for s in specs}, key=str)
     rules = []
     for period in periods:
-        members = [s for s in specs if s.period == period]
         labels = {PERIOD: str(period)}
         rules += [
-            {
-                "record": period_sum(kind),
-                "expr": _counted(kind, period, members, specs),
-                "labels": labels,
-            }
+            {"record": period_sum(kind), "expr": _counted(kind, period, specs), "labels": labels}
             for kind in KINDS
         ]
         rules.append({"record": COVERAGE_PERIOD, "expr": _coverage(period), "labels": labels})
@@ -62,17 +56,13 @@ def budget_rules(specs: Sequence[SLOSpec]) -> list[dict[str, Any]]:
     ]
 
 
-def _counted(
-    kind: Kind, period: Period, members: Sequence[SLOSpec], specs: Iterable[SLOSpec]
-) -> str:
-    wanted = sorted({s.sli for s in members})
-    everyone = len(wanted) == len({s.sli for s in specs}) or len(wanted) > MOST_NAMED
-    only = "" if everyone else one_of(SLI, wanted)
+def _counted(kind: Kind, period: Period, specs: Sequence[SLOSpec]) -> str:
+    members = [s for s in specs if s.period == period]
+    only = "" if len(members) == len(specs) else few_services(members)
     if not period.calendar:
         return counted(kind, period.length, only, SETTLED)
     closed = f"{month_page(kind)}[{half_open(LONGEST_MONTH)}] offset {SETTLED}"
-    # Calendar SLIs alone have month pages; their open pages are named.
-    opened = f"{open_page(kind)}{{{one_of(SLI, wanted)}}}"
+    opened = f"{open_page(kind)}{{{only}}}" if only else open_page(kind)
     return (
         f"sum by ({EACH}) (\n"
         f"  (\n    sum_over_time({closed})\n    and on ({MONTH})\n    {_this_month()}\n  )\n"
@@ -125,6 +115,13 @@ def _left_rules() -> list[dict[str, Any]]:
     ]
 
 
+def forecast_window(period: Period, specs: Iterable[SLOSpec]) -> Duration | None:
+    """Whose burn the forecast goes on with: the longest of a page, else of a ticket."""
+    pairs = [p for s in specs if s.period == period for p in s.pairs]
+    pages = [p.long for p in pairs if p.kind == "page"]
+    return max(pages or [p.long for p in pairs], default=None)
+
+
 def _exhaustion(period: Period, specs: Iterable[SLOSpec]) -> str | None:
     """Seconds until nothing is left at the present burn; nothing where it will last.
 
@@ -133,13 +130,12 @@ def _exhaustion(period: Period, specs: Iterable[SLOSpec]) -> str | None:
     part of the period has data nothing leaves it, so L there counts by coverage. In a calendar
     month nothing leaves: elapsed * L / (b - 1).
     """
-    longest = [p.long for s in specs if s.period == period for p in s.pairs if p.kind == "page"]
-    windows = longest or [p.long for s in specs if s.period == period for p in s.pairs]
-    if not windows:
+    window = forecast_window(period, specs)
+    if window is None:
         return None
     mine = f"{{{PERIOD}={quote(str(period))}}}"
     left = f"({LEFT_RATIO}{mine} > 0)"
-    burn = f"({burn_rate(max(windows))}{mine} > 1)"
+    burn = f"({burn_rate(window)}{mine} > 1)"
     if period.calendar:
         return f"60 * {left}\n/ ({burn} - 1)\n* on () group_left ()\n{elapsed_minutes(period)}"
     seconds = int(period.length) // 1000

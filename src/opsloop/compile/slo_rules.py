@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from opsloop.catalog.units import Duration
-from opsloop.compile.slo_alerts import budget_alerts, window_alerts
+from opsloop.compile.slo_alerts import slo_alerts
 from opsloop.compile.slo_budget import budget_rules
 from opsloop.compile.slo_names import (
     BUDGET,
@@ -31,8 +31,9 @@ def slo_groups(specs: Iterable[SLOSpec]) -> list[dict[str, Any]]:
     ordered = sorted(specs, key=lambda s: (s.service, s.slo))
     if not ordered:
         return []
-    calendar = sorted({s.sli for s in ordered if s.period.calendar})
+    calendar = [s for s in ordered if s.period.calendar]
     tiles = [rule for indicator in indicators(ordered) for rule in tile_rules(indicator)]
+    alerts = slo_alerts(ordered)
     return [
         _group(GROUP_OBJECTIVES, TILE, [_constant(s) for s in ordered]),
         _group(
@@ -43,10 +44,17 @@ def slo_groups(specs: Iterable[SLOSpec]) -> list[dict[str, Any]]:
                 *ledger_rules(calendar),
                 *window_rules(ordered),
                 *burn_rules(ordered),
-                *window_alerts(ordered),
+                *(a.as_rule() for a in alerts if a.group == GROUP_WINDOWS),
             ],
         ),
-        _group(GROUP_BUDGET, BUDGET_INTERVAL, [*budget_rules(ordered), *budget_alerts(ordered)]),
+        _group(
+            GROUP_BUDGET,
+            BUDGET_INTERVAL,
+            [
+                *budget_rules(ordered),
+                *(a.as_rule() for a in alerts if a.group == GROUP_BUDGET),
+            ],
+        ),
     ]
 
 

@@ -57,6 +57,7 @@ def _counters(indicator: Indicator, source: Counters) -> tuple[str, str]:
     total = _counted(indicator, source.total, source.total)
     written = _written_total(indicator)
     if source.errors is not None:
+        # A service that never failed has no error series: it has 0 errors.
         errors = _counted(indicator, source.errors, source.total)
         return total, f"{errors}\nor{_on(indicator)}\n  0 * {written}"
     good = _counted(indicator, source.good or "", source.total)
@@ -144,4 +145,5 @@ def _on(indicator: Indicator) -> str:
 
 def _written_total(indicator: Indicator) -> str:
     """The total tile of this minute, with the labels that the counters are summed by."""
-    return f"sum{_by(indicator)} ({TOTAL_TILE}{{{SLI}={quote(indicator.name)}}})"
+    tile = f"{TOTAL_TILE}{{{SLI}={quote(indicator.name)}}}"
+    return f"sum{_by(indicator)} (last_over_time({tile}[{half_open(TILE)}]))"

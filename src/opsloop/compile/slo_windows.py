@@ -11,6 +11,7 @@ from opsloop.catalog.units import Duration
 from opsloop.compile.selectors import one_of, quote
 from opsloop.compile.slo_names import (
     BUDGET,
+    ERRORS_TILE,
     KINDS,
     MONTH,
     PAGE,
@@ -29,22 +30,18 @@ from opsloop.compile.slo_names import (
 )
 from opsloop.compile.slo_spec import SLOSpec
 
-DIRECT_UP_TO = Duration(2 * 3_600_000)  # longer windows are cheaper from pages
+DIRECT_UP_TO = PAGE  # longer windows are cheaper from pages
 EACH = f"{SLI}, {names.SERVICE}"
 MOST_NAMED = 100
-_TILES: dict[Kind, str] = {
-    "total": TOTAL_TILE,
-    "errors": "slo:errors:tile1m",
-    "minutes": f"({TOTAL_TILE} * 0 + 1)",
-}
+_TILES: dict[Kind, str] = {"total": TOTAL_TILE, "errors": ERRORS_TILE, "minutes": TOTAL_TILE}
 
 
-def ledger_rules(calendar: Sequence[str]) -> list[dict[str, Any]]:
+def ledger_rules(calendar: Sequence[SLOSpec]) -> list[dict[str, Any]]:
     """Tiles are added to an open page; each hour it is closed and a new one opened.
 
     Every event is in exactly one page, however late that is closed, so a window of any length is
     the closed pages in it, plus the open page now, minus the page that was open when it began.
-    calendar: SLIs whose pages also get their month.
+    calendar: objectives over calendar months, whose pages also get their month.
     """
     rules = []
     for kind in KINDS:
@@ -56,7 +53,7 @@ def ledger_rules(calendar: Sequence[str]) -> list[dict[str, Any]]:
 
 def _closed(kind: Kind) -> str:
     """At the first evaluation of an hour; also when tiles have stopped, so that none is lost."""
-    tile, pending = _TILES[kind], _pending(kind)
+    tile, pending = _tile(kind), _pending(kind)
     return (
         f"(\n  ({tile} or 0 * {pending})\n  +\n  ({pending} or 0 * {tile})\n)\n"
         f"and on () (vector(time()) % {int(PAGE) // 1000} < {int(TILE) // 1000})"
@@ -64,18 +61,25 @@ def _closed(kind: Kind) -> str:
 
 
 def _open(kind: Kind) -> str:
-    tile, pending = _TILES[kind], _pending(kind)
+    tile, pending = _tile(kind), _pending(kind)
     just_closed = f"0 * last_over_time({closed_page(kind)}[{half_open(TILE)}])"
     return f"{just_closed}\nor\n  {tile} + ({pending} or 0 * {tile})"
+
+
+def _tile(kind: Kind) -> str:
+    """This minute's tile: a plain selector would give an older one where there is none."""
+    function = "count_over_time" if kind == "minutes" else "last_over_time"
+    return f"{function}({_TILES[kind]}[{half_open(TILE)}])"
 
 
 def _pending(kind: Kind) -> str:
     return f"last_over_time({open_page(kind)}[{half_open(PAGE)}])"
 
 
-def _month(kind: Kind, calendar: Sequence[str]) -> str:
+def _month(kind: Kind, calendar: Sequence[SLOSpec]) -> str:
     # A page that is closed in the first minute of a month is the last of the month before.
-    pages = f"{closed_page(kind)}{{{one_of(SLI, calendar)}}}"
+    only = few_services(calendar)
+    pages = f"{closed_page(kind)}{{{only}}}" if only else closed_page(kind)
     month = f'count_values("{MONTH}", month(vector(time() - {int(TILE) // 1000})))'
     closed = f"last_over_time({pages}[{half_open(TILE)}])"
     return f"{closed}\n* on () group_left ({MONTH})\n  {month}"
@@ -88,8 +92,7 @@ def counted(kind: Kind, window: Duration, only: str = "", offset: Duration | Non
     if window <= DIRECT_UP_TO and not offset:
         # Minutes with data are counted on the total, which has a tile for each of them.
         function = "count_over_time" if kind == "minutes" else "sum_over_time"
-        tile = TOTAL_TILE if kind == "minutes" else _TILES[kind]
-        return f"{function}({tile}{braces}[{half_open(window)}])"
+        return f"{function}({_TILES[kind]}{braces}[{half_open(window)}])"
     began = Duration(window + (offset or 0))
     page, start = f"{closed_page(kind)}{braces}", f"{open_page(kind)}{braces}"
     return (
@@ -132,12 +135,15 @@ def window_rules(specs: Sequence[SLOSpec]) -> list[dict[str, Any]]:
 
 
 def _only(specs: Sequence[SLOSpec], window: Duration) -> str:
-    """A matcher for the SLIs that need this window; nothing when it would not save work."""
-    wanted = {s.sli for s in specs if any(window in p.windows for p in s.pairs)}
-    everything = {s.sli for s in specs}
-    if wanted == everything or len(wanted) > MOST_NAMED:
-        return ""
-    return one_of(SLI, wanted)
+    """A matcher for the services that need this window; nothing when it would not save work."""
+    wanted = [s for s in specs if any(window in p.windows for p in s.pairs)]
+    return "" if len(wanted) == len(specs) else few_services(wanted)
+
+
+def few_services(specs: Iterable[SLOSpec]) -> str:
+    """A matcher for the services of these objectives; nothing when they are many."""
+    services = {s.service for s in specs}
+    return one_of(names.SERVICE, services) if len(services) <= MOST_NAMED else ""
 
 
 def burn_rules(specs: Iterable[SLOSpec]) -> list[dict[str, Any]]:

@@ -1,0 +1,251 @@
+"""Cases of one objective's windows and burn-rate alerts, told in tiles or in open pages."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from opsloop.catalog.slo import BurnPair
+from opsloop.catalog.units import Duration
+from opsloop.compile.slo_alerts import COVERED, factor_text, missing_after
+from opsloop.compile.slo_expected import HALF_PAGE, Count, Timeline, turns
+from opsloop.compile.slo_names import (
+    BURN_CRITICAL,
+    BURN_HIGH,
+    DATA_MISSING,
+    ERRORS_EXCEED,
+    KINDS,
+    PAGE,
+    TILE,
+    burn_rate,
+    window_ratio,
+    window_sum,
+)
+from opsloop.compile.slo_spec import SLOSpec
+
+BUSY = 10_000.0  # events a step, so that shares can be set finely
+HEAVY = 50.0  # times the traffic, long ago: it keeps longer windows from firing first
+ALERTS = {"page": BURN_CRITICAL, "ticket": BURN_HIGH}
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """A series with this name must have this value at a tick; None: it must not be there."""
+
+    at: int
+    name: str
+    value: float | None
+    of: Literal["sli", "period", "whole"] = "sli"  # whose labels: SLI, with period, objective
+
+
+@dataclass(frozen=True, slots=True)
+class Fired:
+    """An alert at a tick with this value, or not (None)."""
+
+    at: int
+    alert: str
+    value: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class WindowCase:
+    """One unit test: events in, samples and alerts out."""
+
+    name: str
+    timeline: Timeline
+    samples: Sequence[Sample] = ()
+    fired: Sequence[Fired] = ()
+
+
+def window_cases(spec: SLOSpec, alike: Sequence[SLOSpec] = ()) -> list[WindowCase]:
+    """Every window's counts; each alert pair alone: rising, falling, few errors, little data.
+
+    alike: all objectives of the same alerts, spec among them; empty: spec alone.
+    """
+    cases = [*_windows(spec)]
+    for at, pair in enumerate(spec.pairs):
+        cases += [_rise_and_fall(spec, pair), _few_errors(spec, at), _young(spec, pair)]
+    if spec.pairs:
+        cases += [_idle(spec), _exceeding(spec)]
+    return [*cases, _missing(spec, alike or [spec])]
+
+
+def tick_of(pair: BurnPair) -> Duration:
+    """Half pages for windows made of pages; else minutes, as many as still split the short one."""
+    if min(pair.windows) > PAGE:
+        return HALF_PAGE
+    both = math.gcd(*(int(w) // int(TILE) for w in pair.windows))
+    short = int(pair.short) // int(TILE)
+    fits = [m for m in range(1, 6) if both % m == 0 and short // m >= 5]
+    return Duration(int(TILE) * max(fits, default=1))
+
+
+def _step_of(tick: Duration) -> Duration:
+    return PAGE if tick == HALF_PAGE else tick
+
+
+def _told(tick: Duration, total: Sequence[Count], errors: Sequence[Count]) -> Timeline:
+    """Steps to ticks: an hour of a page is two ticks, with its events in the second."""
+    if tick != HALF_PAGE:
+        return Timeline(tick, total, errors)
+    return Timeline(
+        tick, [v for t in total for v in (None, t)], [v for e in errors for v in (None, e)]
+    )
+
+
+def _windows(spec: SLOSpec) -> Iterator[WindowCase]:
+    """Counts of all windows, over uneven traffic, so that one step more or less shows."""
+    for tick in sorted({tick_of(p) for p in spec.pairs}):
+        windows = sorted({w for p in spec.pairs if tick_of(p) == tick for w in p.windows})
+        step = int(_step_of(tick))
+        steps = int(windows[-1]) // step + 16
+        total: list[Count] = [1000.0 + (at * 37) % 101 for at in range(steps)]
+        errors: list[Count] = [float((at * 7) % 11) for at in range(steps)]
+        total[3] = errors[3] = None
+        line = _told(tick, total, errors)
+        samples: list[Sample] = []
+        for window in windows:
+            ticks = int(window) // int(tick)
+            for at in sorted({ticks // 2, ticks - 1, ticks, ticks + 7, len(line) - 1}):
+                samples += _samples(spec, line, window, at)
+        yield WindowCase(f"windows up to {windows[-1]} count each event once", line, samples)
+
+
+def _samples(spec: SLOSpec, line: Timeline, window: Duration, at: int) -> Iterator[Sample]:
+    if any(window == p.long for p in spec.pairs):
+        for kind in KINDS:
+            yield Sample(at, window_sum(kind, window), line.counted(kind, at, window))
+    yield Sample(at, window_ratio(window), line.ratio(at, window))
+    yield Sample(at, burn_rate(window), line.burn(spec, at, window), "whole")
+
+
+def _alert_case(spec: SLOSpec, name: str, kind: str, line: Timeline) -> WindowCase:
+    fired = [
+        Fired(at, ALERTS[kind], value)
+        for at, value in turns(len(line), lambda at: line.burning(spec, kind, at))
+    ]
+    return WindowCase(name, line, fired=fired)
+
+
+def _threshold(spec: SLOSpec, pair: BurnPair) -> float:
+    """The error ratio at which the pair fires."""
+    return float(factor_text(pair.factor)) * float(spec.budget)
+
+
+def _burns(spec: SLOSpec, pair: BurnPair, burns: Sequence[float], heavy: int = 0) -> Timeline:
+    """Steps that burn so many times the pair's factor each, after `heavy` steps of traffic."""
+    threshold = _threshold(spec, pair)
+    total = BUSY * math.ceil(max(1.0, 1 / (threshold * 0.002 * BUSY)))
+    errors = [float(min(total, round(b * threshold * total))) for b in burns]
+    before: list[Count] = [HEAVY * total] * heavy
+    return _told(tick_of(pair), [*before, *[total] * len(burns)], [*[0.0 for _ in before], *errors])
+
+
+def _rise_and_fall(spec: SLOSpec, pair: BurnPair) -> WindowCase:
+    """Somewhat above the factor: fires when the long window has seen enough, and falls when the
+    short one has; both cross slowly, so that a factor a little off is seen."""
+    step = int(_step_of(tick_of(pair)))
+    long, short = int(pair.long) // step, -(-int(pair.short) // step)
+    # A pair that spends as little of the budget would fire as early.
+    early = [
+        int(p.long)
+        for p in spec.pairs
+        if p.kind == pair.kind and p.long > pair.long and _spent(p) < 2 * _spent(pair)
+    ]
+    heavy = max(early, default=0) // step
+    high = min(1.5, 1 + 0.9 * (1 / _threshold(spec, pair) - 1))
+    rising = [high] * (math.ceil(long / high) + 3)
+    steps = max(40, 2 * short)
+    falling = [high * (1 - (at + 1) / steps) for at in range(steps)]
+    burns = [0.0] * (long + 1) + rising + falling + [0.0] * (short + 3)
+    line = _burns(spec, pair, burns, heavy)
+    name = f"{pair.kind} over {pair.long}: fires at {factor_text(pair.factor)}, recovers"
+    return _alert_case(spec, name, pair.kind, line)
+
+
+def _spent(pair: BurnPair) -> float:
+    """The budget that is gone when the pair fires, up to the period's length."""
+    return float(pair.factor) * int(pair.long)
+
+
+def _few_errors(spec: SLOSpec, nth: int) -> WindowCase:
+    """Little traffic, where each error burns fast: nothing fires below the floor of errors."""
+    pair, floor = spec.pairs[nth], spec.floors[nth]
+    tick = tick_of(pair)
+    step = int(_step_of(tick))
+    short = -(-int(pair.short) // step)
+    # One a short window, or almost all at once where a window is few steps.
+    gap = max(1, short - 2)
+    some = floor - 2
+    each = [1] * (floor + 1) if gap > 1 else [some - some // 2, some // 2, 1, 1, 1]
+    clean = _covered(pair, tick) + 2
+    # So few events that one error less than the floor burns above the factor.
+    events = 1.2 * _threshold(spec, pair) * (clean + gap * len(each))
+    total = max(1.0, math.floor((floor - 1) / events))
+    errors = [0.0] * (clean + gap * len(each) + 2)
+    for at, count in enumerate(each):
+        errors[clean + at * gap] = float(min(total, count))
+    line = _told(tick, [total] * len(errors), errors)
+    name = f"fewer than {floor} errors in {pair.long} are no {pair.kind}"
+    return _alert_case(spec, name, pair.kind, line)
+
+
+def _covered(pair: BurnPair, tick: Duration) -> int:
+    """Steps until the long window has data enough."""
+    minutes = int(pair.long) // int(TILE) // COVERED
+    return -(-minutes // 60) if tick == HALF_PAGE else minutes
+
+
+def _young(spec: SLOSpec, pair: BurnPair) -> WindowCase:
+    """Errors from the first minute: fires when a sixth of the long window has data."""
+    most = 1 / _threshold(spec, pair)
+    line = _burns(spec, pair, [min(1.3, most)] * (_covered(pair, tick_of(pair)) + 5))
+    return _alert_case(spec, f"no {pair.kind} while {pair.long} is nearly empty", pair.kind, line)
+
+
+def _idle(spec: SLOSpec) -> WindowCase:
+    """No traffic after an incident: no ratio is made up, and nothing fires."""
+    pair = min(spec.pairs, key=lambda p: int(p.long))
+    tick = tick_of(pair)
+    busy = _burns(spec, pair, [0.5] * 4)
+    quiet = [0.0] * (int(pair.long) // int(tick) + 5)
+    line = Timeline(tick, [*busy.total, *quiet], [*busy.errors, *quiet])
+    samples = [
+        s
+        for window in pair.windows
+        for at in (3 + int(window) // int(tick), len(line) - 1)
+        for s in _samples(spec, line, window, at)
+    ]
+    case = _alert_case(spec, "idle: no ratio, no alert", pair.kind, line)
+    return WindowCase(case.name, line, samples, case.fired)
+
+
+def _exceeding(spec: SLOSpec) -> WindowCase:
+    """As many errors as events is an outage; one more is a wrong selector."""
+    pair = min(spec.pairs, key=lambda p: int(p.long))
+    total: list[Count] = [10.0] * 8
+    errors: list[Count] = [10.0, 10.0, 10.0, 10.0, 11.0, 10.0, 10.0, 10.0]
+    line = _told(tick_of(pair), total, errors)
+    per = len(line) // len(total)
+    budget = float(spec.budget)
+    fired = [
+        Fired(at * per + per - 1, ERRORS_EXCEED, budget if at >= 4 else None) for at in (3, 4, 7)
+    ]
+    return WindowCase("more errors than events are a mistake", line, fired=fired)
+
+
+def _missing(spec: SLOSpec, alike: Sequence[SLOSpec]) -> WindowCase:
+    """Data that stops is told after the window and the wait, and forgotten when it is back."""
+    window, wait = (int(d) // int(TILE) for d in missing_after(*alike))
+    steps = 4 + window + wait + 3
+    counts: list[Count] = [10.0] * 4 + [None] * (steps - 4) + [10.0]
+    line = Timeline(TILE, counts, counts)
+    budget = float(spec.budget)
+    first = 3 + window + wait
+    fired = [
+        Fired(at, DATA_MISSING, budget if first <= at < steps else None)
+        for at in (3, first - 1, first, steps - 1, steps)
+    ]
+    return WindowCase("data that stops", line, fired=fired)

@@ -1,0 +1,211 @@
+"""Cases of one SLI, told in the series that are scraped: what each minute's tiles must hold."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from opsloop import names
+from opsloop.catalog.units import Duration
+from opsloop.compile import samples
+from opsloop.compile.selectors import Selector
+from opsloop.compile.slo_expected import Count, Timeline
+from opsloop.compile.slo_names import TILE
+from opsloop.compile.slo_spec import Age, Counters, Indicator, Runs
+from opsloop.compile.slo_tiles import KNOWN_WITHIN, LOOK_BACK, delay_of
+
+STALE = float("inf")  # stands for promtool's `stale`: the target could not be scraped
+_Series: TypeAlias = tuple[str, dict[str, str]]  # metric, labels
+_INSTANCES = ("10.0.0.1:8000", "10.0.0.2:8000")
+_GROWTH, _FAILING = 10.0, 2.0  # a minute
+_STEP = Duration(15_000)  # between runs of a probe in its case
+
+
+@dataclass(frozen=True, slots=True)
+class Scraped:
+    """One series and its samples: None is no sample, STALE a failed scrape."""
+
+    metric: str
+    labels: Mapping[str, str]
+    samples: Sequence[Count]
+
+
+@dataclass(frozen=True, slots=True)
+class SLICase:
+    """One unit test: series in, tiles out. `interval`: between samples; tiles are minutes."""
+
+    name: str
+    interval: Duration
+    series: Sequence[Scraped]
+    tiles: Timeline
+
+
+def sli_cases(indicator: Indicator) -> list[SLICase]:
+    """None for free PromQL, whose series nobody but its author knows."""
+    source = indicator.source
+    if isinstance(source, Counters):
+        return [*_counters(indicator, source)]
+    if isinstance(source, Runs):
+        return [_runs(indicator, source)]
+    if isinstance(source, Age):
+        return [*_age(indicator, source)]
+    return []
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """What one target counted, at each minute; `failed` None: it has no such series yet."""
+
+    good: Sequence[Count]
+    failed: Sequence[Count]
+
+
+def _counters(indicator: Indicator, source: Counters) -> Iterator[SLICase]:
+    if _kinds(source) is None:
+        return
+    n = None
+    yield _case(
+        indicator, source, "an error series that appears late counts from its first event",
+        [_one(_grown(100, 12), [n] * 5 + [3.0, 5.0, 7.0, 9.0, 11.0, 13.0, 15.0])],
+        [n] + [10.0] * 4 + [13.0] + [12.0] * 6, [n] + [0.0] * 4 + [3.0] + [2.0] * 6,
+    )  # fmt: skip
+    yield _case(
+        indicator, source, "a restart counts from 0, and loses nothing before it",
+        [_one(
+            [100.0, 110.0, 120.0, STALE, n, n, 7.0, 17.0], [4.0, 6.0, 8.0, STALE, n, n, 1.0, 1.0]
+        )],
+        [n, 12.0, 12.0, n, n, n, 8.0, 10.0], [n, 2.0, 2.0, n, n, n, 1.0, 0.0],
+    )  # fmt: skip
+    back, known = (int(d) // int(TILE) for d in (LOOK_BACK, KNOWN_WITHIN))
+    for away, found in ((back - 1, True), (back, False)):
+        yield _case(
+            indicator, source,
+            f"a scrape gap of {away} minutes " + ("loses nothing" if found else "is not guessed"),
+            [_one(_gap(100, _GROWTH, away), _gap(50, _FAILING, away))],
+            [n, 12.0, *[n] * away, 12.0 * (away + 1) if found else n, 12.0],
+            [n, 2.0, *[n] * away, 2.0 * (away + 1) if found else n, 2.0],
+        )  # fmt: skip
+    for away, found in ((known - 1, True), (known, False)):
+        yield _case(
+            indicator, source,
+            f"new counters after {away} minutes away "
+            + ("count from 0" if found else "may be old, and do not count"),
+            [_one([100.0, 110.0, *[n] * away, 9.0, 19.0], [5.0, 5.0, *[n] * away, 2.0, 4.0])],
+            [n, 10.0, *[n] * away, 11.0 if found else n, 12.0],
+            [n, 0.0, *[n] * away, 2.0 if found else n, 2.0],
+        )  # fmt: skip
+    yield _case(
+        indicator, source, "a second target is added with all its past: that does not count",
+        [_one(_grown(100, 8), [0.0] * 8), _one([n] * 4 + _grown(5000, 4), [n] * 4 + [70.0] * 4)],
+        [n] + [10.0] * 4 + [20.0] * 3, [n] + [0.0] * 7,
+    )  # fmt: skip
+    yield _case(
+        indicator, source, "idle: 0 events are data",
+        [_one([100.0] * 5, [3.0] * 5)], [n] + [0.0] * 4, [n] + [0.0] * 4,
+    )  # fmt: skip
+
+
+def _one(good: Sequence[Count], failed: Sequence[Count]) -> Target:
+    return Target(good, failed)
+
+
+def _grown(start: float, length: int) -> list[Count]:
+    return [start + _GROWTH * at for at in range(length)]
+
+
+def _gap(start: float, growth: float, away: int) -> list[Count]:
+    after = start + growth * (away + 2)
+    return [start, start + growth, *[None] * away, after, after + growth]
+
+
+def _case(
+    indicator: Indicator,
+    source: Counters,
+    name: str,
+    targets: Sequence[Target],
+    total: Sequence[Count],
+    errors: Sequence[Count],
+) -> SLICase:
+    """total, errors: by the minute of the sample; the tile that holds it is later by the delay."""
+    late = max(1, -(-int(delay_of(indicator)) // int(TILE)))
+    first: list[Count] = [None] * late
+    series = [
+        s
+        for target, instance in zip(targets, _INSTANCES, strict=False)
+        for s in _series(indicator, source, target, instance)
+    ]
+    return SLICase(name, TILE, series, Timeline(TILE, [*first, *total], [*first, *errors]))
+
+
+def _kinds(source: Counters) -> tuple[_Series, _Series] | None:
+    """The series that hold what the part selector counts, and the rest or all of it.
+
+    None where no labels can be made up that meet one selector and not the other.
+    """
+    whole, part = Selector.parse(source.total), Selector.parse(source.errors or source.good or "")
+    same = whole.metric == part.metric
+    inside = samples.meeting((*whole.matchers, *part.matchers) if same else part.matchers)
+    rest = samples.meeting(whole.matchers, part.matchers if same else ())
+    if inside is None or rest is None:
+        return None
+    return (part.metric, inside), (whole.metric, rest)
+
+
+def _series(
+    indicator: Indicator, source: Counters, target: Target, instance: str
+) -> Iterator[Scraped]:
+    kinds = _kinds(source)
+    if kinds is None:
+        return
+    own = {names.SERVICE: indicator.services[0]} if source.own else {}
+    base = {"job": indicator.services[0], "instance": instance}
+    counted, others = target.good, target.failed
+    if source.errors is not None:
+        counted, others = others, counted
+    (part, inside), (whole, rest) = kinds
+    if part != whole:
+        others = [_plus(g, f) for g, f in zip(target.good, target.failed, strict=True)]
+    yield Scraped(part, base | inside | own, counted)
+    yield Scraped(whole, base | rest | own, others)
+
+
+def _plus(good: Count, failed: Count) -> Count:
+    return good if good is None or good == STALE else good + (failed or 0.0)
+
+
+def _runs(indicator: Indicator, source: Runs) -> SLICase:
+    """Each sample is a run, and counts in the one tile that its time falls in."""
+    runs = [1.0, 1.0, 0.0, 1.0, 1.0, 1.0, 1.0, 1.0, 0.0, 0.0, 0.0, 0.0, 1.0, 0.0, 1.0, 1.0] * 2
+    made = samples.meeting(Selector.parse(source.success).matchers) or {}
+    own = {names.SERVICE: indicator.services[0]} if source.own else {}
+    labels = {"job": "probe", "instance": "http://a.example/"} | made | own
+    total: list[Count] = []
+    errors: list[Count] = []
+    for tile in range(len(runs) * int(_STEP) // int(TILE) + 1):
+        end = tile * int(TILE) - int(delay_of(indicator))
+        found = [v for at, v in enumerate(runs) if end - int(TILE) < at * int(_STEP) <= end]
+        total.append(float(len(found)) if found else None)
+        errors.append(float(found.count(0.0)) if found else None)
+    series = [Scraped(Selector.parse(source.success).metric, labels, runs)]
+    return SLICase("each run counts once", _STEP, series, Timeline(TILE, total, errors))
+
+
+def _age(indicator: Indicator, source: Age) -> Iterator[SLICase]:
+    """Good as long as the newest is no older than allowed: old from the fourth minute on."""
+    selector = Selector.parse(source.metric)
+    made = samples.meeting(selector.matchers) or {}
+    own = {names.SERVICE: indicator.services[0]} if source.own else {}
+    newest = 3 * (int(TILE) // 1000) - source.max_age
+    series = [
+        Scraped(
+            selector.metric,
+            {"job": indicator.services[0], "instance": instance} | made | own,
+            [newest - older] * 7,
+        )
+        for instance, older in zip(_INSTANCES, (0.0, 1000.0), strict=True)
+    ]
+    errors = [0.0] * 4 + [1.0] * 3
+    yield SLICase(
+        "old from the minute on that it is older", TILE, series, Timeline(TILE, [1.0] * 7, errors)
+    )
