@@ -85,6 +85,12 @@ def test_a_linked_secrets_folder_is_refused(tmp_path: Path) -> None:
         StateFolder(root).prepare()
 
 
+def test_a_link_to_itself_is_one_sentence(tmp_path: Path) -> None:
+    (tmp_path / "loop").symlink_to(tmp_path / "loop")
+    with pytest.raises(StateUnusable, match="loop"):
+        StateFolder(tmp_path / "loop" / "state").prepare()
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a folder to another user")
 def test_a_folder_of_another_user_is_refused(tmp_path: Path) -> None:
     root = tmp_path / "state"

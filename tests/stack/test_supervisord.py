@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,7 +13,8 @@ from pathlib import Path
 import pytest
 
 from opsloop.errors import PartFailed
-from opsloop.stack import processes, supervisord
+from opsloop.stack import native, processes, supervisord
+from opsloop.stack.state import StateFolder
 from tests.stack.conftest import SmallStack, sleeper
 from tests.support.wait import wait_until
 
@@ -184,6 +186,36 @@ def test_a_lost_pid_file_hides_nothing(small_stack: SmallStack) -> None:
     small_stack.state.pid_file.unlink()
     assert supervisord.find(small_stack.state) == pid
     assert small_stack.stop() is True
+
+
+def test_down_after_the_folder_was_removed(small_stack: SmallStack) -> None:
+    small_stack.write(one=sleeper())
+    small_stack.start()
+    wait_until(lambda: small_stack.pid("one"), "it runs")
+    everyone = small_stack.remember()
+    shutil.rmtree(small_stack.state.root)
+    assert native.down(small_stack.state, small_stack.said.append) is True
+    assert not [p for p in everyone if processes.alive(p)]
+    assert native.down(small_stack.state, small_stack.said.append) is False
+
+
+def test_a_link_to_the_folder_is_the_same_stack(small_stack: SmallStack, tmp_path: Path) -> None:
+    small_stack.write(one=sleeper())
+    pid = small_stack.start()
+    link = tmp_path / "link"
+    link.symlink_to(small_stack.state.root)
+    assert supervisord.find(StateFolder(link)) == pid
+    assert native.down(StateFolder(link), small_stack.said.append) is True
+    assert not processes.alive(pid)
+
+
+def test_a_stopped_supervisord_ends_too(small_stack: SmallStack) -> None:
+    small_stack.write(one=sleeper())
+    pid = small_stack.start()
+    os.kill(pid, signal.SIGSTOP)
+    wait_until(lambda: processes.state_of(pid) == "T", "it hangs")
+    assert small_stack.stop() is True
+    assert not processes.alive(pid)
 
 
 def test_a_child_that_ignores_term_is_killed(small_stack: SmallStack) -> None:

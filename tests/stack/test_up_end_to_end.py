@@ -61,6 +61,15 @@ class Stack:
         assert done.returncode == code, f"{words}: {done.returncode}\n{done.stdout}{done.stderr}"
         return done
 
+    def popen(self, *words: str) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            self.argv(*words),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=environment(),
+        )
+
     def json(self, *words: str, code: int = 0) -> Any:
         return json.loads(self.run(*words, "--json", code=code).stdout)
 
@@ -132,7 +141,18 @@ def test_up_end_to_end(stack: Stack) -> None:
 
 
 def first_start(stack: Stack) -> None:
-    done = stack.up()
+    """Two at once: the second waits for the first, and finds nothing left to do."""
+    with stack.popen(*stack.up_words()) as first:
+        try:
+            wait_until(lambda: supervisord.find(stack.state), "the first is at work")
+            second = stack.up()
+            stdout, stderr = first.communicate(timeout=LIMIT_S)
+        finally:
+            first.kill()
+    assert first.returncode == 0, stderr
+    assert f"(pid {first.pid}) is changing this stack; waiting for it" in second.stderr
+    assert "already up, and nothing changed" in second.stdout
+    done = subprocess.CompletedProcess[str]([], 0, stdout, stderr)
     assert "the stack is up" in done.stdout
     assert f"http://127.0.0.1:{stack.ports.prometheus}" in done.stdout
     assert "the inbox stands in for Slack" in done.stdout
@@ -245,18 +265,12 @@ def down_after_kill_9(stack: Stack) -> None:
 
 
 def test_an_interrupted_start_leaves_nothing(stack: Stack) -> None:
-    with subprocess.Popen(
-        stack.argv(*stack.up_words()),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        env=environment(),
-    ) as process:
+    with stack.popen(*stack.up_words()) as process:
         try:
             wait_until(lambda: len(stack.everyone()) > 5, "some parts run", 60)
             everyone = stack.everyone()
             process.send_signal(signal.SIGINT)
-            output, _ = process.communicate(timeout=LIMIT_S)
+            _, output = process.communicate(timeout=LIMIT_S)
         finally:
             process.kill()
     assert process.returncode == 130, output

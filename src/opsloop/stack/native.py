@@ -103,8 +103,10 @@ def up(
 
 def down(state: StateFolder, say: Callable[[str], None], *, purge: bool = False) -> bool:
     """Stop everything of this stack; False when nothing ran. `purge`: remove its data too."""
-    if not state.exists() and not state.run.is_dir():
-        return False
+    if not state.run.is_dir():
+        if not supervisord.find(state):
+            return False
+        state.prepare()  # the folder was removed under the running stack
     with state.lock(say):
         ran = supervisord.stop(state, say)
         if state.exists():
@@ -255,6 +257,12 @@ def flow_reader(state: StateFolder, checker: Checker, info: StackInfo) -> FlowRe
 
 def _refuse_moved(state: StateFolder, settings: Settings, prepared: Prepared, pid: int) -> None:
     """A running supervisord keeps its environment: what stands there needs a new one."""
+    if not supervisord.client(state).alive():
+        raise StackError(
+            f"the stack in {state.root}",
+            f"its supervisord (pid {pid}) runs and does not answer",
+            "`opsloop down` ends it, then `opsloop up`",
+        )
     info = state.read()
     base = settings.ports.base
     if info is not None and info.port_base != base:

@@ -23,6 +23,7 @@ Health = Literal["healthy", "starting", "failed", "off"]
 POLL_S = 0.15
 _ANSWER_S = 1.5
 _AT_ONCE = 8
+_ENDED_S = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,6 +169,7 @@ def wait_healthy(
     gave up, or for all that are not healthy when time is up, with the end of their logs.
     """
     statuses: dict[str, PartStatus] = {}
+    ended_at: dict[str, float] = {}
     waiting = checker.parts
     while True:
         try:
@@ -187,10 +189,28 @@ def wait_healthy(
         waiting = [s.part for s in now if not s.settled]
         if not waiting:
             return now
-        gave_up = [s for s in now if s.health == "failed"]
+        gave_up = _gave_up(now, ended_at)
         if gave_up or time.monotonic() > deadline:
             raise not_healthy(checker.state, gave_up or [s for s in now if not s.settled])
         time.sleep(POLL_S)
+
+
+def _gave_up(now: Sequence[PartStatus], ended_at: dict[str, float]) -> list[PartStatus]:
+    """Those that will not come by themselves.
+
+    One that ended may be between the two halves of a restart by the loop, so it has a moment.
+    """
+    moment = time.monotonic()
+    for status in now:
+        if status.state == "EXITED":
+            ended_at.setdefault(status.part.target, moment)
+        else:
+            ended_at.pop(status.part.target, None)
+    return [
+        s
+        for s in now
+        if s.health == "failed" and moment - ended_at.get(s.part.target, 0.0) > _ENDED_S
+    ]
 
 
 def not_healthy(state: StateFolder, failing: Sequence[PartStatus]) -> PartFailed:

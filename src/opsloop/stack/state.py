@@ -58,10 +58,13 @@ class StackInfo:
 
 
 class StateFolder:
-    """The folder `root` (absolute) with everything that one stack keeps."""
+    """The folder `root` (absolute, links followed) with everything that one stack keeps."""
 
     def __init__(self, root: Path) -> None:
-        self.root = Path(os.path.abspath(root))  # noqa: PTH100 - resolve() would follow links
+        try:
+            self.root = root.resolve()  # one folder, one name: processes are known by it
+        except (OSError, RuntimeError):  # a link to itself, which `prepare` refuses
+            self.root = root.absolute()
         self.build = self.root / names.BUILD_DIR
         self.secrets = self.root / names.SECRETS_DIR
         self.targets = self.root / names.TARGETS_DIR
@@ -100,7 +103,7 @@ class StateFolder:
             self._prove_room()
 
     def _refuse_foreign(self) -> None:
-        refuse_not_ours(self.root, link=True)
+        refuse_not_ours(self.root)
         here = {entry.name for entry in self.root.iterdir()}
         strange = sorted(here - _OURS - {"lost+found"})
         if strange and STACK_JSON not in here:
@@ -237,9 +240,9 @@ def _take(descriptor: int, path: Path, on_wait: Callable[[str], None], wait_s: f
         time.sleep(0.1)
 
 
-def refuse_not_ours(folder: Path, *, link: bool = False) -> None:
+def refuse_not_ours(folder: Path) -> None:
     """Raise StateUnusable when it is a link or belongs to another user: secrets go in there."""
-    if (folder.is_symlink() and not link) or not folder.is_dir():
+    if folder.is_symlink() or not folder.is_dir():
         raise StateUnusable(str(folder), "is not a plain folder", _ELSEWHERE)
     owner = folder.stat().st_uid
     if owner != os.geteuid():

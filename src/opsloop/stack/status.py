@@ -9,7 +9,7 @@ from typing import Any
 
 from opsloop import names
 from opsloop.compile.options import Options
-from opsloop.errors import DriverError, StateUnusable
+from opsloop.errors import DriverError, StackError, StateUnusable
 from opsloop.settings import Ports
 from opsloop.stack import prepare, processes, supervisord
 from opsloop.stack.flow import Flow
@@ -110,7 +110,11 @@ def report(state: StateFolder) -> Report:
         try:
             statuses = checker.read()
         except DriverError as error:
-            raise not_running(state) from error
+            raise StackError(
+                f"the stack in {state.root}",
+                f"its supervisord (pid {pid}) does not answer: {error.reason}",
+                "`opsloop down` ends it, then `opsloop up`",
+            ) from error
         flow = flow_reader(state, checker, info).read()
     memory = _memory(statuses)
     now = time.time()
