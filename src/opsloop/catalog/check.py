@@ -77,6 +77,8 @@ def _silent(scope: Scope) -> None:
     catalog = scope.catalog
     if not catalog.services or scope.names("alerts"):
         return
+    if any(service.slos for service in catalog.services.values()):
+        return
     shipped = check_policies.SERVICE_ALERTS
     if not any(check_policies.occurs(catalog, a, s) for a in shipped for s in catalog.services):
         hint = "leave alerts.service_down on, or write alerts of your own"

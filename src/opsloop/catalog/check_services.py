@@ -66,7 +66,7 @@ def _source(scope: Scope, path: Path, service: Service) -> None:
     if has_targets and (has_process or service.postgres is not None):
         other = "process" if has_process else "postgres"
         scope.error((*path, other), f"has targets and {other}; one of them is meant", "remove one")
-    if not (has_targets or has_process or service.postgres is not None):
+    if not (has_targets or has_process or service.postgres is not None or elsewhere(service)):
         scope.error(
             path,
             "has nothing to scrape",
@@ -86,6 +86,19 @@ def _saturation(scope: Scope, path: Path, service: Service) -> None:
         if signal.name in seen:
             scope.error((*path, "saturation", i, "name"), f"{signal.name!r} is here twice")
         seen.add(signal.name)
+
+
+def elsewhere(service: Service) -> bool:
+    """Whether its objectives say all: their series come from whatever Prometheus has them.
+
+    Nothing need be scraped for such a service; `own` series and profiles would need targets.
+    """
+    return bool(service.slos) and all(
+        (slo.sli.events is not None and slo.sli.events.series == "all")
+        or slo.sli.promql is not None
+        or slo.sli.probe is not None
+        for slo in service.slos.values()
+    )
 
 
 def _process_backed(scope: Scope, path: Path, service: Service) -> None:

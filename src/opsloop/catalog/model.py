@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from opsloop.catalog.policy import Remediation
+from opsloop.catalog.slo import SLO
 from opsloop.catalog.units import Duration, Share
 
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9-]{0,47}$")]
@@ -128,6 +129,7 @@ class Service(Model):
     saturation: list[Saturation] = []
     depends_on: list[Name] = []
     alerts: ServiceAlerts = ServiceAlerts()
+    slos: dict[Name, SLO] = {}
     labels: dict[LabelName, str] = {}
 
 

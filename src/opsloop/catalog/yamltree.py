@@ -79,6 +79,18 @@ def parse(text: str, file: str) -> tuple[Node | None, list[Problem]]:
         return None, [*composer.problems, problem]
 
 
+def parse_all(text: str, file: str) -> tuple[list[Node], list[Problem]]:
+    """Every document in `text` that is not empty, in order; a mistake ends the reading."""
+    composer = _Composer(text, file)
+    found: list[Node] = []
+    try:
+        found.extend(composer.documents())
+    except YamlError as error:
+        problem = Problem(file, error.line, "", error.message, error.hint)
+        return found, [*composer.problems, problem]
+    return found, composer.problems
+
+
 class _Composer:
     def __init__(self, text: str, file: str) -> None:
         self.file = file
@@ -101,6 +113,14 @@ class _Composer:
         if isinstance(root, Scalar) and root.resolve() is None:
             return None
         return root
+
+    def documents(self) -> Iterator[Node]:
+        for event in self._events:
+            if isinstance(event, yaml.DocumentStartEvent):
+                self._anchors.clear()
+                root = self._node(next(self._events), 0)
+                if not (isinstance(root, Scalar) and root.resolve() is None):
+                    yield root
 
     def _node(self, event: yaml.Event, depth: int) -> Node:
         line = _line(event)

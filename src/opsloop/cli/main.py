@@ -27,6 +27,10 @@ if TYPE_CHECKING:
 # name -> (module:attribute, short help), in the order that --help shows.
 COMMANDS: dict[str, tuple[str, str]] = {
     "init": ("opsloop.cli.init:command", "Write a first catalog by looking at what runs here."),
+    "import": (
+        "opsloop.cli.import_:command",
+        "Make a catalog of SLO files of Sloth, Pyrra or OpenSLO.",
+    ),
     "check": ("opsloop.cli.check:command", "Check the catalog; name every problem at once."),
     "build": ("opsloop.cli.build:command", "Compile the catalog into a folder of configuration."),
     "diff": ("opsloop.cli.diff:command", "Show what a build would change."),
