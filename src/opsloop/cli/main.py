@@ -40,6 +40,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "logs": ("opsloop.cli.logs:command", "Show the log of a part."),
     "reload": ("opsloop.cli.reload:command", "Apply a changed catalog to the running stack."),
     "doctor": ("opsloop.cli.doctor:command", "Say what this machine lacks, and what mends it."),
+    "slo": ("opsloop.cli.slo:command", "Show error budgets, and what spent them."),
     "episodes": ("opsloop.cli.episodes:command", "List what broke and how it ended."),
     "runs": ("opsloop.cli.runs:command", "List what the loop did, or show one run."),
     "pause": ("opsloop.cli.pause:command", "Stop the loop from acting: the kill switch."),

@@ -93,8 +93,13 @@ def print_json(value: Any, *, one_line: bool = False) -> None:
     click.echo(text)
 
 
-def print_table(headers: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    """A table on stdout: rich on a terminal, aligned plain columns elsewhere."""
+def print_table(
+    headers: Sequence[str], rows: Iterable[Sequence[object]], styles: Sequence[str] = ()
+) -> None:
+    """A table on stdout: rich on a terminal, aligned plain columns elsewhere.
+
+    styles: a colour for each row, or none at all.
+    """
     cells = [["" if cell is None else str(cell) for cell in row] for row in rows]
     if is_terminal():
         from rich import box
@@ -104,8 +109,8 @@ def print_table(headers: Sequence[str], rows: Iterable[Sequence[object]]) -> Non
         table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
         for header in headers:
             table.add_column(escape(header), overflow="fold")
-        for row in cells:
-            table.add_row(*(escape(cell) for cell in row))
+        for at, row in enumerate(cells):
+            table.add_row(*(escape(cell) for cell in row), style=styles[at] if styles else None)
         console().print(table)
         return
     lines = [list(headers), *cells]

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import logging
 import math
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 from urllib.parse import urlencode
 
 import msgspec
 
 from opsloop.drivers.http import Answer, BasicAuth, HttpClient
 from opsloop.errors import PrometheusError, SourceError
-from opsloop.remediation.ports import Sample
+from opsloop.remediation.ports import Sample, Series
+
+T = TypeVar("T")
 
 log = logging.getLogger("opsloop.prometheus")
 
@@ -42,11 +45,22 @@ class Prometheus:
         Raises PrometheusError when there is no whole answer: none at all, an error, a result
         that is no vector or scalar, or a warning that data is missing.
         """
-        form = urlencode({"query": expr, "timeout": f"{self._timeout_s:g}s"}).encode()
+        return self._read(expr, self._ask("query", {"query": expr}), _vector)
+
+    def query_range(self, expr: str, start: float, end: float, step: float) -> list[Series]:
+        """Evaluate at start, start + step, ... up to end (unix seconds; step in seconds).
+
+        Raises PrometheusError as `query` does; at most 11,000 points are answered.
+        """
+        words = {"query": expr, "start": repr(start), "end": repr(end), "step": repr(step)}
+        return self._read(expr, self._ask("query_range", words), _matrix)
+
+    def _ask(self, path: str, words: dict[str, str]) -> Answer:
+        form = urlencode(words | {"timeout": f"{self._timeout_s:g}s"}).encode()
         try:
-            answer = self._http.call(
+            return self._http.call(
                 "POST",
-                f"{self.url}/api/v1/query",
+                f"{self.url}/api/v1/{path}",
                 body=form,
                 content_type="application/x-www-form-urlencoded",
                 auth=self._auth,
@@ -54,7 +68,6 @@ class Prometheus:
             )
         except SourceError as error:
             raise PrometheusError(error.thing, error.reason, error.next_step) from error
-        return self._samples(expr, answer)
 
     def ready(self) -> bool:
         """Whether it answers and is ready."""
@@ -63,7 +76,7 @@ class Prometheus:
         except SourceError:
             return False
 
-    def _samples(self, expr: str, answer: Answer) -> list[Sample]:
+    def _read(self, expr: str, answer: Answer, result: Callable[[Any], list[T]]) -> list[T]:
         try:
             raw = msgspec.json.decode(answer.body)
             if not isinstance(raw, dict):
@@ -72,7 +85,7 @@ class Prometheus:
                 reason = str(raw.get("error") or f"answered HTTP {answer.status}")
                 raise PrometheusError(self.url, f"refused {_short(expr)}: {reason}")
             self._heed(raw.get("warnings") or [], expr)
-            return _vector(raw["data"])
+            return result(raw["data"])
         except (msgspec.DecodeError, RecursionError, TypeError, KeyError, ValueError) as error:
             raise PrometheusError(
                 self.url, f"answered HTTP {answer.status} with no result: {answer.text}"
@@ -98,6 +111,16 @@ def _vector(data: Any) -> list[Sample]:
         raise ValueError(kind)
     samples = [Sample(labels, float(text)) for labels, text in found]
     return [s for s in samples if not math.isnan(s.value)]
+
+
+def _matrix(data: Any) -> list[Series]:
+    if data["resultType"] != "matrix":
+        raise ValueError(data["resultType"])
+    found = []
+    for item in data["result"]:
+        points = ((float(at), float(text)) for at, text in item["values"])
+        found.append(Series(item["metric"], tuple(p for p in points if not math.isnan(p[1]))))
+    return found
 
 
 def _short(expr: str) -> str:

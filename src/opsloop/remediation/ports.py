@@ -19,6 +19,14 @@ class Sample:
 
 
 @dataclass(frozen=True, slots=True)
+class Series:
+    """One series of a range query; points are (unix seconds, value), oldest first."""
+
+    labels: Mapping[str, str]
+    points: tuple[tuple[float, float], ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Instance:
     """One instance of a service as its driver sees it now."""
 
@@ -63,6 +71,16 @@ class StepResult:
 class Metrics(Protocol):
     def query(self, expr: str) -> list[Sample]:
         """Evaluate now. Raises PrometheusError (retryable) when there is no answer."""
+
+
+class History(Protocol):
+    def query(self, expr: str) -> list[Sample]: ...
+
+    def query_range(self, expr: str, start: float, end: float, step: float) -> list[Series]:
+        """Evaluate at each step (seconds) from start to end (unix seconds).
+
+        Raises PrometheusError (retryable) when there is no answer.
+        """
 
 
 class Alerts(Protocol):

@@ -1,0 +1,120 @@
+"""`opsloop slo`: every error budget; `opsloop slo SERVICE` one service's, and what spent it."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from opsloop.cli import output
+from opsloop.cli.options import json_option, with_settings
+from opsloop.errors import ArgumentError
+from opsloop.settings import Settings
+
+if TYPE_CHECKING:
+    from opsloop.drivers.prometheus import Prometheus
+    from opsloop.report.slo import Budget
+
+MOST_INCIDENTS = 10
+_COLOURS = {"good": "green", "burning": "yellow", "spent": "red", "new": "bright_black"}
+
+
+class _ServiceOrCommand(click.Group):
+    """A first word that is no command of the group is a service."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        words = [a for a in args if not a.startswith("-")]
+        if not words or words[0] not in self.commands:
+            args = ["show", *args] if "-h" not in args and "--help" not in args else args
+        return super().parse_args(ctx, args)
+
+
+@click.group("slo", cls=_ServiceOrCommand, short_help="Show error budgets, and what spent them.")
+def command() -> None:
+    """`opsloop slo` lists the error budget of every objective; `opsloop slo SERVICE` shows one
+    service's in detail, with the burn-down and the incidents that spent it.
+
+    With --json: {"slos": [{"service", "slo", "objective", "window", "state", "sli",
+    "budget_left", "errors_left", "minutes_left", "burn", "coverage", "exhausted_at"}]}; for a
+    SERVICE each also has "burn_down": [[unix seconds, left]] and "incidents": [{"began_at",
+    "ended_at", "errors", "budget_spent", "peak_burn", "episodes"}].
+    """
+
+
+@command.command("show", hidden=True)
+@click.argument("service", required=False)
+@json_option
+@with_settings
+def show(settings: Settings, service: str | None, as_json: bool) -> int:
+    """The table, or one service."""
+    from opsloop.report import slo as report
+    from opsloop.stack.reach import prometheus_of
+
+    prometheus = prometheus_of(settings.state)
+    now = time.time()
+    rows = report.budgets(prometheus, service)
+    if service is not None:
+        return _service(settings, service, rows, prometheus, now, as_json=as_json)
+    if as_json:
+        output.print_json({"slos": [report.as_json(r, now) for r in rows]})
+    elif not rows:
+        output.say("no objective is measured; give a service `slos`, then `opsloop reload`")
+    else:
+        output.print_table(
+            report.HEADERS, [report.cells(r) for r in rows], [_colour(r) for r in rows]
+        )
+        output.say(report.sentence(rows))
+    return 0
+
+
+def _colour(row: Budget) -> str:
+    return _COLOURS[row.state]
+
+
+def _service(
+    settings: Settings,
+    service: str,
+    rows: list[Budget],
+    prometheus: Prometheus,
+    now: float,
+    *,
+    as_json: bool,
+) -> int:
+    from opsloop.report import slo as report
+    from opsloop.report import slo_history as history
+    from opsloop.store.sqlite import open_existing
+
+    if not rows:
+        raise ArgumentError(
+            service, "has no objective that Prometheus knows", "`opsloop slo` lists them"
+        )
+    with open_existing(settings.state) as store:
+        episodes = store.episodes(10_000, closed=True)
+    found: list[dict[str, Any]] = []
+    for row in rows:
+        points = history.burn_down(prometheus, row, now)
+        spent = history.incidents(prometheus, row, episodes, now)
+        if as_json:
+            found.append(
+                report.as_json(row, now)
+                | {
+                    "burn_down": [list(p) for p in points],
+                    "incidents": [history.incident_json(i) for i in spent],
+                }
+            )
+            continue
+        output.say(click.style(f"{row.service}/{row.slo}", fg=_colour(row), bold=True))
+        for name, value in zip(report.HEADERS[2:], report.cells(row)[2:], strict=True):
+            if name:
+                output.say(f"  {name.lower():<14} {value}")
+        output.say(f"  {'burn-down':<14} {history.sparkline(points) or '-'}")
+        for incident in spent[:MOST_INCIDENTS]:
+            output.say(f"  {'incident':<14} {history.incident_line(incident)}")
+        if not spent:
+            output.say(f"  {'incidents':<14} none")
+        elif len(spent) > MOST_INCIDENTS:
+            output.say(f"  and {len(spent) - MOST_INCIDENTS} smaller ones; --json has all")
+    if as_json:
+        output.print_json({"slos": found})
+    return 0
