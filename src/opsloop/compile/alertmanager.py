@@ -99,7 +99,9 @@ def _engine() -> Node:
         "group_wait": "0s",
         # An alert that fires again while its group still lives waits for this long at most.
         "group_interval": "1s",
-        "repeat_interval": "5m",
+        # While RemediationRunning inhibits an alert, its end is told to nobody. When it fires
+        # again, Alertmanager takes that for the firing it told before, and repeats it only.
+        "repeat_interval": "5s",
         "continue": True,
     }
 
