@@ -85,6 +85,13 @@ _COLOUR = (
 )
 
 
+# The console's page of the first alert; an alert of someone else's may have none.
+_LINK = (
+    "{{{{ with (index .Alerts 0).Annotations.console }}}}{{{{ . }}}}"
+    '{{{{ else }}}}{{{{ template "{}" . }}}}{{{{ end }}}}'
+)
+
+
 def _slack(catalog: Catalog) -> Node:
     return {
         "channel": catalog.notifications.slack.channel,
@@ -92,7 +99,7 @@ def _slack(catalog: Catalog) -> Node:
         "username": "opsloop",
         "color": _COLOUR,
         "title": _TITLE,
-        "title_link": "{{ (index .Alerts 0).Annotations.console }}",
+        "title_link": _LINK.format("slack.default.titlelink"),
         "fallback": _TITLE,
         "text": _TEXT,
     }
@@ -112,7 +119,7 @@ def _pagerduty(catalog: Catalog, options: Options) -> Node:
         "component": "{{ .CommonLabels.service }}",
         "group": "{{ .CommonLabels.team }}",
         "client": "opsloop",
-        "client_url": "{{ (index .Alerts 0).Annotations.console }}",
+        "client_url": _LINK.format("pagerduty.default.clientURL"),
         "details": {
             "description": "{{ range .Alerts }}{{ .Annotations.description }}\n{{ end }}",
             "remediation": "{{ range .Alerts }}{{ .Annotations.remediation }}\n{{ end }}",
