@@ -14,7 +14,8 @@ from pathlib import Path
 import pytest
 
 from opsloop.errors import StateUnusable
-from opsloop.stack.state import StackInfo, StateFolder, usable, write_file
+from opsloop.stack.files import usable, write_file
+from opsloop.stack.state import StackInfo, StateFolder
 from tests.support.wait import wait_until
 
 

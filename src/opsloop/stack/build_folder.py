@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from opsloop import names
-from opsloop.stack.state import usable
+from opsloop.stack.files import usable
 
 # What is read again on SIGHUP, and by which program. What else changes belongs to a program
 # that supervisord restarts, or to nobody (tests, expected routes, the manifest).

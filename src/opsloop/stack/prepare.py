@@ -22,8 +22,9 @@ from opsloop.drivers.targets import write_targets
 from opsloop.errors import StoreError
 from opsloop.settings import Ports, Settings
 from opsloop.stack import binaries, build_folder, checkers, supervisord
+from opsloop.stack.files import usable
 from opsloop.stack.secrets import vendors
-from opsloop.stack.state import StateFolder, usable
+from opsloop.stack.state import StateFolder
 from opsloop.store.sqlite import SqliteStore
 
 

@@ -14,7 +14,7 @@ from opsloop.catalog.model import Catalog
 from opsloop.compile.exporters import web_config
 from opsloop.errors import ArgumentError
 from opsloop.settings import ENV_GRAFANA, ENV_PAGERDUTY, ENV_SLACK, Ports
-from opsloop.stack.state import refuse_not_ours, usable, write_file
+from opsloop.stack.files import refuse_not_ours, usable, write_file
 
 # Endpoints are scraped every few seconds and some exporters hash at each request. The password
 # is 192 random bits, which nobody guesses at whatever cost, so the cost is kept low: 8 is about

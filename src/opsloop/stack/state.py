@@ -17,7 +17,7 @@ from pathlib import Path
 
 from opsloop import names
 from opsloop.errors import StateUnusable
-from opsloop.stack import processes
+from opsloop.stack.files import ELSEWHERE, refuse_not_ours, usable, write_file
 
 STACK_JSON = "stack.json"
 RUN_DIR = "run"
@@ -39,7 +39,6 @@ _MODES = {
 }
 # sun_path holds 107 bytes, and supervisord binds NAME.PID before it renames.
 _LONGEST_SOCKET = 95
-_ELSEWHERE = "choose another folder with --state"
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +86,7 @@ class StateFolder:
         """
         with usable(self.root):
             if self.root.exists() and not self.root.is_dir():
-                raise StateUnusable(str(self.root), "is a file, not a folder", _ELSEWHERE)
+                raise StateUnusable(str(self.root), "is a file, not a folder", ELSEWHERE)
             self.root.mkdir(parents=True, exist_ok=True)
             self._refuse_foreign()
             for name, mode in _MODES.items():
@@ -99,7 +98,6 @@ class StateFolder:
             ignore = self.root / ".gitignore"
             if not ignore.exists():
                 write_file(ignore, "*\n", 0o644)
-            self._make_socket_folder()
             self._prove_room()
 
     def _refuse_foreign(self) -> None:
@@ -110,7 +108,7 @@ class StateFolder:
             raise StateUnusable(
                 str(self.root),
                 f"holds other things ({', '.join(strange[:3])}) and no stack of opsloop",
-                _ELSEWHERE,
+                ELSEWHERE,
             )
 
     def _prove_room(self) -> None:
@@ -139,7 +137,7 @@ class StateFolder:
         except FileNotFoundError:
             return None
         except NotADirectoryError:
-            raise StateUnusable(str(self.root), "is a file, not a folder", _ELSEWHERE) from None
+            raise StateUnusable(str(self.root), "is a file, not a folder", ELSEWHERE) from None
         except PermissionError:
             raise StateUnusable(
                 str(path), "cannot be read by this user", "run as the user who started the stack"
@@ -171,13 +169,21 @@ class StateFolder:
             return found
         return Path("/tmp", name, path.name)  # noqa: S108 - made 0700 and checked to be ours
 
-    def _make_socket_folder(self) -> None:
+    def make_socket_folder(self) -> None:
+        """The short private folder, where one is needed; refused when it is not ours alone."""
         folder = self.socket_path().parent
         if folder != self.run:
             with usable(folder):
                 folder.mkdir(mode=0o700, exist_ok=True)
                 refuse_not_ours(folder)
                 folder.chmod(0o700)
+
+    def remove_socket_folders(self) -> None:
+        """After the end: nothing of ours stays outside the state folder."""
+        for folder in {Path(s).parent for s in self.sockets()} - {self.run}:
+            if folder.name.startswith("opsloop-"):
+                with contextlib.suppress(OSError):
+                    folder.rmdir()
 
     def sockets(self) -> frozenset[str]:
         """Every socket that a supervisord of this folder may have, by stack.json and by rule."""
@@ -238,59 +244,3 @@ def _take(descriptor: int, path: Path, on_wait: Callable[[str], None], wait_s: f
                 str(path), f"is held by pid {holder} for {wait_s:g} s", "end it, then try again"
             )
         time.sleep(0.1)
-
-
-def refuse_not_ours(folder: Path) -> None:
-    """Raise StateUnusable when it is a link or belongs to another user: secrets go in there."""
-    if folder.is_symlink() or not folder.is_dir():
-        raise StateUnusable(str(folder), "is not a plain folder", _ELSEWHERE)
-    owner = folder.stat().st_uid
-    if owner != os.geteuid():
-        raise StateUnusable(
-            str(folder),
-            f"belongs to user {processes.user_of(owner)}, not to {processes.user_of(os.geteuid())}",
-            "run as its owner, or choose another folder with --state",
-        )
-
-
-def write_file(path: Path, text: str, mode: int) -> None:
-    """Write it whole or not at all, with exactly this mode. Raises StateUnusable."""
-    with usable(path):
-        descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
-        try:
-            with os.fdopen(descriptor, "w") as file:
-                os.fchmod(descriptor, mode)
-                file.write(text)
-                file.flush()
-                os.fsync(descriptor)
-            Path(name).replace(path)
-        except BaseException:
-            Path(name).unlink(missing_ok=True)
-            raise
-
-
-_REASONS = {
-    errno.EROFS: ("is on a read-only file system", _ELSEWHERE),
-    errno.EACCES: ("may not be written by this user", _ELSEWHERE),
-    errno.EPERM: ("may not be changed by this user", _ELSEWHERE),
-    errno.ENOSPC: ("is on a full disk", "free some space, or choose another folder with --state"),
-    errno.EDQUOT: ("is beyond the disk quota", "free some space, or choose another folder"),
-    errno.ENOTDIR: ("lies below a file, not a folder", _ELSEWHERE),
-    errno.ENAMETOOLONG: ("has too long a path", _ELSEWHERE),
-    errno.ELOOP: ("is a link to itself", _ELSEWHERE),
-}
-
-
-@contextlib.contextmanager
-def usable(path: Path) -> Iterator[None]:
-    """Turn what the system says of the state folder into StateUnusable, in one sentence."""
-    try:
-        yield
-    except OSError as error:
-        reason, step = _REASONS.get(
-            error.errno or 0, (f"cannot be used: {error.strerror or error}", _ELSEWHERE)
-        )
-        place = error.filename if isinstance(error.filename, str) else str(path)
-        # The unfinished file's name helps nobody: name what it was to become.
-        shown = str(path) if place.endswith(".tmp") or ".room." in place else place
-        raise StateUnusable(shown, reason, step) from error

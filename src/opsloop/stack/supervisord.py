@@ -16,7 +16,8 @@ from opsloop.drivers.supervisor import Supervisor
 from opsloop.errors import DriverError, PartFailed, StackError
 from opsloop.settings import ENV_STATE
 from opsloop.stack import processes
-from opsloop.stack.state import StateFolder, usable, write_file
+from opsloop.stack.files import usable, write_file
+from opsloop.stack.state import StateFolder
 
 Say = Callable[[str], None]
 
@@ -153,6 +154,7 @@ def start(state: StateFolder, env: Mapping[str, str]) -> int:
     it to the caller to `stop` what runs by then.
     """
     state.pid_file.unlink(missing_ok=True)
+    state.make_socket_folder()
     socket = Path(env[ENV_SOCKET])
     conf = state.build / names.SUPERVISORD_CONF
     out = state.logs / "supervisord.out"
@@ -280,6 +282,7 @@ def _remove_traces(state: StateFolder) -> None:
     with usable(state.run):
         for path in (state.pid_file, _session_file(state), *map(Path, state.sockets())):
             path.unlink(missing_ok=True)
+    state.remove_socket_folders()
 
 
 def tail(path: Path, lines: int) -> str:
