@@ -29,7 +29,7 @@ processes:
   web: {command: [web], port: 8010}
   idle: {command: [idle], port: 8020}
 services:
-  api: {team: shop, process: api, metrics: http}
+  api: {team: shop, process: api, metrics: http, alerts: {window: 2s}}
   web: {team: shop, process: web, metrics: http, alerts: {window: 2s}}
   idle: {team: shop, process: idle}
 notifications:
@@ -251,9 +251,7 @@ def test_a_maintenance_window_mutes_people_and_not_the_engine(tmp_path: Path) ->
 
 
 def test_a_database_that_is_down_explains_the_errors_of_what_depends_on_it(tmp_path: Path) -> None:
-    text = CATALOG.replace(
-        "api: {team: shop, process: api,", "api: {team: shop, process: api, depends_on: [idle],"
-    )
+    text = CATALOG.replace("api: {team: shop,", "api: {team: shop, depends_on: [idle],")
     catalog = catalogs.catalog_of(text, tmp_path / "catalog")
     config = catalogs.built(catalog, tmp_path) / names.ALERTMANAGER_YML
     secrets = tmp_path / names.SECRETS_DIR
