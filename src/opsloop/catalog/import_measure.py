@@ -29,9 +29,9 @@ def ready(query: str) -> str:
     text = _TEMPLATE.sub(WINDOW_PLACEHOLDER, query).strip()
     if "{{" in text:
         raise NotPromQL("holds a template other than {{.window}}")
-    tokens(text)
     if len(text) > LONGEST:
         raise NotPromQL(f"is longer than {LONGEST} characters; record a part of it as a rule")
+    tokens(text)
     return text
 
 

@@ -13,7 +13,7 @@ from opsloop.catalog.fieldpath import Path, path_text
 from opsloop.catalog.imported import Book, Origin
 from opsloop.catalog.units import Duration
 
-MOST_DOCUMENTS = 20_000
+MOST = 20_000  # documents in a file, items in a list
 _NUMBER = re.compile(r"[-+]?(?:\d{1,18}(?:\.\d{0,18})?|\.\d{1,18})(?:[eE][-+]?\d{1,2})?")
 # What a cluster writes into every object; it says nothing of an objective.
 BOOKKEEPING = frozenset(
@@ -114,6 +114,9 @@ class Map:
         if not isinstance(node, yamltree.Sequence):
             self.book.problem(self.at(key), f"a list is wanted here, not {_kind(node)}")
             return []
+        if len(node.items) > MOST:
+            self.book.problem(self.at(key), f"more than {MOST:,} items")
+            return []
         found: list[Map | str] = []
         for i, item in enumerate(node.items):
             path = (*self._path, key, i)
@@ -180,8 +183,8 @@ def documents(file: str, text: str, book: Book) -> Iterator[Map]:
         book.problem(Origin(file, 1, ""), "the file is empty")
     spread = ((node, path) for root in roots for node, path in _spread(root))
     for count, (node, path) in enumerate(spread):
-        if count == MOST_DOCUMENTS:
-            book.problem(Origin(file, node.line, ""), f"more than {MOST_DOCUMENTS:,} documents")
+        if count == MOST:
+            book.problem(Origin(file, node.line, ""), f"more than {MOST:,} documents")
             return
         if isinstance(node, yamltree.Mapping):
             yield Map(node, file, path, book)

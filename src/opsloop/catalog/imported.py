@@ -110,6 +110,7 @@ class Book:
         self.problems: list[Problem] = []
         self.not_carried: list[NotCarried] = []
         self.changed: list[Changed] = []
+        self._slos: dict[tuple[str, str], DraftSLO] = {}
 
     def problem(self, at: Origin, message: str, hint: str = "") -> None:
         """The input is wrong here: nothing will be written."""
@@ -128,8 +129,8 @@ class Book:
 
     def add(self, service: DraftService, slo: DraftSLO) -> None:
         """Put an objective into its service; the same name twice is a mistake of the input."""
-        first = next((s for s in service.slos if s.name == slo.name), None)
-        if first is None:
+        first = self._slos.setdefault((service.name, slo.name), slo)
+        if first is slo:
             service.slos.append(slo)
         else:
             message = f"SLO {slo.name!r} of {service.name!r} is here twice, first in {first.origin}"

@@ -15,13 +15,16 @@ import click
 
 from opsloop.cli import output
 from opsloop.cli.options import json_option
-from opsloop.errors import ArgumentError, InputError
+from opsloop.errors import ArgumentError, CatalogError, InputError
 
 if TYPE_CHECKING:
     from opsloop.catalog.imported import CarriedSLO, Changed, Imported, NotCarried
 
 MAX_BYTES = 4 * 1024 * 1024
 STDIN = "-"
+_NOTHING: dict[str, Any] = {
+    "catalog": "", "out": None, "slos": [], "not_carried": [], "changed": [], "errors": []
+}  # fmt: skip
 
 
 @click.command(name="import", short_help="Make a catalog of SLO files of Sloth, Pyrra or OpenSLO.")
@@ -32,7 +35,7 @@ STDIN = "-"
 @json_option
 def command(
     files: tuple[str, ...], out: Path | None, force: bool, team: str | None, as_json: bool
-) -> None:
+) -> int:
     """Make a catalog of SLO files of Sloth, Pyrra or OpenSLO.
 
     FILE is a file, a folder (its *.yaml and *.yml, also in folders below), or - for stdin. Files
@@ -50,17 +53,23 @@ def command(
     try:
         result = import_texts([(name, _text(name)) for name in _spread(files)], team)
     except NothingCarried as error:
-        if as_json:
-            left = [asdict(n) for n in error.not_carried]
-            output.print_json({"catalog": "", "not_carried": left, "changed": [], "slos": []})
-        else:
+        if not as_json:
             _list("not carried", error.not_carried)
-        raise
+            raise
+        left = [asdict(n) for n in error.not_carried]
+        problem = {"file": "", "line": 0, "path": "", "message": error.reason, "hint": ""}
+        output.print_json({**_NOTHING, "errors": [problem], "not_carried": left})
+        return error.exit_code
+    except CatalogError as error:
+        if not as_json:
+            raise
+        output.print_json({**_NOTHING, "errors": [asdict(p) for p in error.problems]})
+        return error.exit_code
     if out is not None:
         _write(out, result.text, force=force)
     if as_json:
         output.print_json(_as_dict(result, out))
-        return
+        return 0
     _list("not carried", result.not_carried)
     _list("changed", result.changed)
     output.note(_summary(result))
@@ -68,6 +77,7 @@ def command(
         click.echo(result.text, nl=False)
     else:
         output.say(f"{out}: written; next: opsloop check --catalog {out}")
+    return 0
 
 
 def _list(title: str, found: Sequence[NotCarried | Changed]) -> None:
@@ -161,6 +171,7 @@ def _as_dict(result: Imported, out: Path | None) -> dict[str, Any]:
         "slos": [_slo(s) for s in result.slos],
         "not_carried": [asdict(n) for n in result.not_carried],
         "changed": [asdict(c) for c in result.changed],
+        "errors": [],
     }
 
 
