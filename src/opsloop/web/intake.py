@@ -13,7 +13,7 @@ import msgspec
 
 from opsloop import names
 from opsloop.drivers import wire
-from opsloop.errors import OpsloopError, StoreUnusable
+from opsloop.errors import StoreUnusable
 from opsloop.remediation.episode import Alert
 from opsloop.remediation.situation import OWN_ALERTS
 from opsloop.web.metrics import EngineMetrics
@@ -219,7 +219,7 @@ class Intake:
 
         try:
             self._store.intake_soon(alerts, self._clock(), done)
-        except OpsloopError as error:
+        except Exception as error:  # noqa: BLE001 - a bug too has an answer, and the next goes on
             answer(group, None, error)
 
     def _answer(self, group: Group, ids: list[int] | None, error: Exception | None) -> None:
