@@ -24,6 +24,14 @@ _ORDER = ("y", "w", "d", "h", "m", "s", "ms")
 _SHARE = re.compile(r"(\d+(?:\.\d+)?)\s*%")
 
 
+def _as_text(value: object) -> object:
+    # A field that may be `false` instead is serialised here too.
+    return value if isinstance(value, bool) else str(value)
+
+
+_AS_TEXT = core_schema.plain_serializer_function_ser_schema(_as_text, when_used="json-unless-none")
+
+
 class Duration(int):
     """A length of time, as whole milliseconds; text is Prometheus's own form."""
 
@@ -70,9 +78,7 @@ class Duration(int):
 
     @classmethod
     def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
-        return core_schema.no_info_plain_validator_function(
-            cls._validate, serialization=core_schema.to_string_ser_schema()
-        )
+        return core_schema.no_info_plain_validator_function(cls._validate, serialization=_AS_TEXT)
 
     @classmethod
     def _validate(cls, value: Any) -> Duration:
@@ -104,9 +110,7 @@ class Share(float):
 
     @classmethod
     def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
-        return core_schema.no_info_plain_validator_function(
-            cls._validate, serialization=core_schema.to_string_ser_schema()
-        )
+        return core_schema.no_info_plain_validator_function(cls._validate, serialization=_AS_TEXT)
 
     @classmethod
     def _validate(cls, value: Any) -> Share:

@@ -54,11 +54,15 @@ def compile_catalog(catalog: Catalog, options: Options) -> Bundle:
         files[f"{RULES_DIR}/{group['name']}.yml"] = dump({"groups": [group]})
     tests = test_files(catalog, rules, [group["name"] for group in groups])
     files |= {f"{TESTS_DIR}/{name}": text for name, text in tests.items()}
-    files[names.MANIFEST_JSON] = _manifest(catalog, options, files)
+    tested = {name.split(".")[0] for name in tests}
+    untested = sorted({rule.alert for rule in rules} - tested)
+    files[names.MANIFEST_JSON] = _manifest(catalog, options, files, untested)
     return Bundle(dict(sorted(files.items())))
 
 
-def _manifest(catalog: Catalog, options: Options, files: Mapping[str, str]) -> str:
+def _manifest(
+    catalog: Catalog, options: Options, files: Mapping[str, str], untested: list[str]
+) -> str:
     inputs: dict[str, Any] = {
         "catalog": catalog.model_dump(mode="json", by_alias=True),
         "options": asdict(options),
@@ -66,7 +70,8 @@ def _manifest(catalog: Catalog, options: Options, files: Mapping[str, str]) -> s
     value = {
         "format": FORMAT,
         "opsloop": __version__,
-        "inputs": _sha256(json.dumps(inputs, sort_keys=True, default=str)),
+        "inputs": _sha256(json.dumps(inputs, default=str)),
+        "untested": untested,  # alerts of the user's own without a test
         "files": {path: _sha256(text) for path, text in sorted(files.items())},
     }
     return json.dumps(value, indent=1) + "\n"
