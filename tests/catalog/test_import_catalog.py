@@ -18,6 +18,7 @@ from opsloop.catalog.import_text import escaped
 from opsloop.catalog.imported import Imported
 from opsloop.catalog.interpolate import interpolate
 from opsloop.catalog.load import load
+from opsloop.catalog.slo import pairs_of
 from opsloop.errors import CatalogError, InputError
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "import"
@@ -316,6 +317,122 @@ def test_the_shipped_windows_are_not_repeated() -> None:
         }
     text = yaml.safe_dump({"apiVersion": "sloth.slok.dev/v1", "kind": "AlertWindows", "spec": spec})
     assert "alerting" not in services(one(text, sloth(slos=[slo()])))["web"]["slos"]["up"]
+
+
+def windows_of(result: Imported) -> list[tuple[str, str, str]]:
+    (carried, *_) = result.slos
+    return [(w.kind, str(w.long), str(w.budget)) for w in carried.value.alerting.windows]
+
+
+def test_windows_that_cannot_be_taken_leave_nobody_deaf() -> None:
+    slow = {"errorBudgetPercent": 1, "shortWindow": "30m", "longWindow": "6h"}
+    long = {"errorBudgetPercent": 50, "shortWindow": "6h", "longWindow": "40d"}
+    even = {"errorBudgetPercent": 10, "shortWindow": "6h", "longWindow": "3d"}
+    spec = {
+        "sloPeriod": "30d",
+        "page": {"quick": slow, "slow": slow},
+        "ticket": {"quick": long, "slow": even},
+    }
+    text = yaml.safe_dump({"apiVersion": "sloth.slok.dev/v1", "kind": "AlertWindows", "spec": spec})
+    result = one(text, sloth(slos=[slo()]))
+    assert windows_of(result) == [
+        ("ticket", "3d", "10%"),
+        ("page", "1h", "2%"),
+        ("page", "6h", "5%"),
+    ]
+    assert ("page windows", "the shipped ones") in [(c.was, c.now) for c in result.changed]
+    whys = [n.why for n in result.not_carried if n.what.endswith("window")]
+    assert whys == [
+        "a page needs a burn rate of more than 1.5, and this is 1.2",
+        "a page needs a burn rate of more than 1.5, and this is 1.2",
+        "its long window, 40d, is longer than the period of 30d",
+    ]
+
+
+POLICY = """\
+apiVersion: openslo/v1
+kind: SLO
+metadata: {name: x}
+spec:
+  service: s
+  indicator:
+    spec:
+      ratioMetric:
+        counter: true
+        bad: {metricSource: {type: prometheus, spec: {query: 'e_total'}}}
+        total: {metricSource: {type: prometheus, spec: {query: 't_total'}}}
+  budgetingMethod: Occurrences
+  timeWindow: [{duration: 30d, isRolling: true}]
+  objectives: [{target: 0.99}]
+  alertPolicies:
+    - kind: AlertPolicy
+      metadata: {name: p}
+      spec:
+        alertWhenBreaching: BREACHING
+        conditions:
+          - kind: AlertCondition
+            metadata: {name: c}
+            spec:
+              severity: SEVERITY
+              condition: {kind: burnrate, threshold: THRESHOLD, lookbackWindow: 1d, alertAfter: 0m}
+"""
+
+
+@pytest.mark.parametrize(
+    ("breaching", "severity", "threshold", "expected"),
+    [
+        ("true", "Critical", "3", [("page", "1d", "10%")]),
+        ("true", "low", "1", [("ticket", "1d", "3.333334%")]),
+        ("true", "page", "1.5", [("page", "1h", "2%"), ("page", "6h", "5%")]),
+        ("true", "ticket", "31", [("ticket", "1d", "10%"), ("ticket", "3d", "10%")]),
+        ("false", "page", "3", []),
+    ],
+)
+def test_alert_conditions(
+    breaching: str, severity: str, threshold: str, expected: list[tuple[str, str, str]]
+) -> None:
+    text = POLICY.replace("BREACHING", breaching).replace("SEVERITY", severity)
+    result = one(text.replace("THRESHOLD", threshold))
+    assert windows_of(result) == expected
+    for carried in result.slos:
+        least = {"page": 1.5, "ticket": 1}
+        assert all(p.factor >= least[p.kind] for p in pairs_of(carried.value))
+
+
+@pytest.mark.parametrize(
+    ("window", "expected", "told"),
+    [
+        ("{duration: 1M, isRolling: false}", "calendar-month", []),
+        ("{duration: 1M, isRolling: true}", "30d", ["a rolling month"]),
+        ("{duration: 2w, isRolling: false}", "14d", ["the alignment to the calendar"]),
+        ("{duration: 1Y, isRolling: true}", "90d", ["a window of 365d"]),
+        ("{duration: 6h, isRolling: true}", "1d", ["a window of 6h"]),
+        (
+            "{duration: 1M, calendar: {startTime: '2024-01-01', timeZone: UTC}}",
+            "calendar-month",
+            [],
+        ),
+        (
+            "{duration: 1M, calendar: {startTime: 2024-01-01 12:30:00, timeZone: UTC}}",
+            "calendar-month",
+            ["the start 2024-01-01 12:30:00"],
+        ),
+        (
+            "{duration: 1Q, calendar: {startTime: 2024-01-01 00:00:00, timeZone: Asia/Tokyo}}",
+            "90d",
+            ["the alignment to the calendar"],
+        ),
+    ],
+)
+def test_time_windows(window: str, expected: str, told: list[str]) -> None:
+    text = POLICY.split("  alertPolicies", maxsplit=1)[0].replace(
+        "{duration: 30d, isRolling: true}", window
+    )
+    result = one(text)
+    (carried,) = result.slos
+    assert str(carried.value.window) == expected
+    said = [n.what for n in result.not_carried] + [c.was for c in result.changed]
+    assert [s for s in said if s != "no alerts" and "team" not in s] == told
 
 
 def test_a_service_of_objectives_alone_needs_nothing_to_scrape(tmp_path: Path) -> None:

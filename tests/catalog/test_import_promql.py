@@ -19,7 +19,7 @@ from opsloop.catalog.import_measure import (
     per_minute,
     ready,
 )
-from opsloop.catalog.import_promql import NotPromQL
+from opsloop.catalog.import_tokens import NotPromQL
 from opsloop.catalog.imported import Measured
 
 W = "{{.window}}"

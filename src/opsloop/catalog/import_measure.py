@@ -6,14 +6,13 @@ import re
 from typing import Any
 
 from opsloop.catalog.import_promql import (
-    NotPromQL,
     Proof,
     Unproven,
     events,
     good_of,
     selector_text,
-    tokens,
 )
+from opsloop.catalog.import_tokens import NotPromQL, tokens
 from opsloop.catalog.imported import Measured
 from opsloop.catalog.slo import WINDOW_PLACEHOLDER
 

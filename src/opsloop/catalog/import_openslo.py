@@ -159,12 +159,12 @@ def _slo(library: Library, document: Map, version: str) -> None:
     if window is None or not name:
         return
     if method.lower() == "timeslices":
-        spec.leave(
-            "budgetingMethod",
-            "Timeslices count good slices of time, and opsloop counts events",
-            "with Occurrences, or as RatioTimeslices, the SLO is carried over",
+        book.leave(
+            spec.at("budgetingMethod"),
+            f"the SLO {name!r}, whose budgetingMethod is Timeslices",
+            "it counts good slices of time, and opsloop counts events",
+            "with Occurrences, or as RatioTimeslices, it is carried over",
         )
-        book.leave(metadata.origin, f"the SLO {name!r}", "its budgetingMethod is Timeslices")
         return
     _objectives(library, spec, objectives, _Common(name, service, window, method, description))
 

@@ -7,7 +7,8 @@ from typing import Any
 from opsloop.catalog.import_openslo_sli import Documents
 from opsloop.catalog.import_openslo_window import shorthand
 from opsloop.catalog.import_read import Map
-from opsloop.catalog.import_windows import Kind, Window, alerting, fits
+from opsloop.catalog.import_windows import Kind, Window, alerting, fits, or_shipped
+from opsloop.catalog.imported import Origin
 from opsloop.catalog.slo import MINUTE, SHORTEST_SHORT, Period
 from opsloop.catalog.units import Duration
 
@@ -18,6 +19,7 @@ SHORT_PART = 12  # a short window ends an alert soon after its cause: a twelfth,
 def alerting_of(library: Documents, spec: Map, period: str) -> dict[str, Any]:
     """What `alertPolicies` say. Without any, an objective has the alerts that all have."""
     windows: list[Window] = []
+    asked: set[Kind] = set()
     policies = spec.items("alertPolicies", words=True)
     if not policies:
         why = "the SLO names no alert policy, and an objective nobody hears of is none"
@@ -26,9 +28,12 @@ def alerting_of(library: Documents, spec: Map, period: str) -> dict[str, Any]:
     for given in policies:
         policy = _policy(library, spec, given)
         if policy is not None:
-            windows += _conditions(library, policy, period)
-    if not windows:
+            found = _conditions(library, policy, period)
+            asked |= {w.kind for _, w in found}
+            windows += [w for at, w in found if fits(spec.book, at, w, period)]
+    if not asked:
         return {}
+    windows = or_shipped(spec.book, spec.at("alertPolicies"), windows, asked, period)
     # A kind that no condition asks for has no windows, so it has no alerts.
     written = alerting(period, windows)
     return {"windows": written} if written else {}
@@ -44,7 +49,7 @@ def _policy(library: Documents, spec: Map, given: Map | str) -> Map | None:
     return given
 
 
-def _conditions(library: Documents, policy: Map, period: str) -> list[Window]:
+def _conditions(library: Documents, policy: Map, period: str) -> list[tuple[Origin, Window]]:
     policy.skip("apiVersion", "kind", "metadata")
     spec = policy.map("spec", required=True)
     policy.rest()
@@ -64,7 +69,7 @@ def _conditions(library: Documents, policy: Map, period: str) -> list[Window]:
         spec.book.leave(spec.at("alertWhenBreaching"), "alertWhenBreaching: false", why)
         return []
     found = [_condition(library, given, period) for given in conditions]
-    return [window for window in found if window is not None]
+    return [condition for condition in found if condition is not None]
 
 
 def _targets(library: Documents, spec: Map) -> None:
@@ -81,7 +86,7 @@ def _targets(library: Documents, spec: Map) -> None:
         )
 
 
-def _condition(library: Documents, given: Map, period: str) -> Window | None:
+def _condition(library: Documents, given: Map, period: str) -> tuple[Origin, Window] | None:
     condition: Map | None = given
     if given.has("conditionRef"):
         at = given.at("conditionRef")
@@ -117,5 +122,4 @@ def _condition(library: Documents, given: Map, period: str) -> Window | None:
     as_kind: Kind = "page" if severity.lower() in PAGES else "ticket"
     short = max(int(long) // SHORT_PART // int(MINUTE) * int(MINUTE), int(SHORTEST_SHORT))
     budget = threshold * int(long) / int(Period.parse(period).length)
-    window = Window(as_kind, long, Duration(short), budget)
-    return window if fits(rule.book, rule.origin, window, period) else None
+    return rule.origin, Window(as_kind, long, Duration(short), budget)

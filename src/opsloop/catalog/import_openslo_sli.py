@@ -16,6 +16,7 @@ from opsloop.catalog.import_measure import (
 from opsloop.catalog.import_read import Map
 from opsloop.catalog.import_sloth import grouped, query
 from opsloop.catalog.imported import Measured, Origin
+from opsloop.catalog.slo import decimal
 
 PROMETHEUS = (
     "prometheus", "promql", "thanos", "mimir", "cortex", "victoriametrics", "amazonprometheus",
@@ -72,8 +73,7 @@ class Metric:
         if op.lower() not in FAILS:
             given.book.problem(given.at("op"), f"{op!r} is not one of {', '.join(FAILS)}")
             return None
-        limit = given.text("value")
-        failing = f"({self.threshold}\n) {FAILS[op.lower()]} bool {limit}"
+        failing = f"({self.threshold}\n) {FAILS[op.lower()]} bool {decimal(value)}"
         return averaged(failing, "it compares a gauge, so each minute weighs the same")
 
 

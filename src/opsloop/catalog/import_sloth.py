@@ -6,14 +6,15 @@ from dataclasses import dataclass
 from typing import Any
 
 from opsloop.catalog.import_measure import from_errors, from_ratio, grouping, ready
-from opsloop.catalog.import_promql import NotPromQL
 from opsloop.catalog.import_read import APPLIED, BOOKKEEPING, Map
+from opsloop.catalog.import_tokens import NotPromQL
 from opsloop.catalog.import_windows import (
     DEFAULT_PERIOD,
     Window,
     alerting,
     fits,
     objective,
+    or_shipped,
     sloth_windows,
 )
 from opsloop.catalog.imported import Book, DraftService, DraftSLO, Measured, Origin
@@ -71,6 +72,7 @@ class Windows:
             book.problem(document.origin, f"alert windows of {period} are in {first} already")
             return
         fitting = [w for at, w in windows if fits(book, at, w, period)]
+        fitting = or_shipped(book, document.origin, fitting, {w.kind for _, w in windows}, period)
         self._found[period] = (document.origin, fitting)
 
     def settle(self, book: Book) -> tuple[str, list[dict[str, Any]]]:

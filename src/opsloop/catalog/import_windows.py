@@ -107,10 +107,24 @@ def fits(book: Book, at: Origin, window: Window, period: str) -> bool:
             over = "more than 1.5" if window.kind == "page" else "at least 1"
             why = f"a {window.kind} needs a burn rate of {over}, and this is {float(factor):.3g}"
     if why:
-        book.leave(
-            at, f"a {window.kind} window", why, "write alerting.windows, or keep the shipped ones"
-        )
+        book.leave(at, f"a {window.kind} window", why, "change alerting.windows of the result")
     return not why
+
+
+def or_shipped(
+    book: Book, at: Origin, fitting: list[Window], asked: set[Kind], period: str
+) -> list[Window]:
+    """The shipped windows for each kind that was asked for and has none left: nobody goes deaf."""
+    length = int(Period.parse(period).length)
+    found = list(fitting)
+    for kind in sorted(asked - {w.kind for w in fitting}):
+        found += [
+            Window(kind, p.long, p.short, p.factor * int(p.long) / length)
+            for p in windows_for(Period.parse(period))
+            if p.kind == kind
+        ]
+        book.change(at, f"{kind} windows", "the shipped ones", "none that is here can be taken")
+    return found
 
 
 def _percent(share: Fraction) -> str:
