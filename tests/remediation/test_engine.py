@@ -728,6 +728,20 @@ def test_an_end_that_nobody_told_is_seen_when_the_run_ends(world: World) -> None
     assert world.episode(alert).state is EpisodeState.CLOSED
 
 
+def test_a_fault_that_comes_back_unheard_is_acted_on_within_seconds(world: World) -> None:
+    """RemediationRunning inhibits it for the engine's receiver too, so no webhook comes."""
+    first = world.kill("api:api-1")
+    world.settle()
+    world.resolve(first, webhook=False)
+    world.run_for(20)
+    assert len(world.performed) == 1
+    assert world.live_posts(names.REMEDIATION_RUNNING)
+    world.up["api:api-1"] = False
+    world.listed.append(world.alert("ServiceDown", "api", "api:api-1"))
+    world.run_for(2)
+    assert len(world.performed) == 2
+
+
 @pytest.mark.parametrize("name", [names.REMEDIATION_FAILED, names.WATCHDOG])
 def test_the_engines_own_alerts_are_no_episodes(world: World, name: str) -> None:
     world.listed.append(world.alert(name, "api"))

@@ -26,6 +26,7 @@ LONGEST_WAIT_S: Final = 60.0  # a next time beyond it means that the clock went 
 FIRST_BACKOFF_S: Final = 1.0
 LAST_BACKOFF_S: Final = 60.0
 TROUBLE_WAKE_S: Final = 1.0
+HIDDEN_EVERY_S: Final = 1.0  # how often the list is read while the engine's own alerts inhibit
 CLOCK_SLACK_S: Final = 1.0
 SHORTEST_WAIT_S: Final = 0.01  # whatever is wrong, the loop does not spin
 
@@ -105,6 +106,10 @@ class Engine:
             "people", lambda: self._notices.people(now, lambda e: self._episodes.is_over(e, now))
         )
         self._stage("post", lambda: self._notices.flush(now))
+        if now < self._notices.hides_until:
+            # Inhibition holds for every receiver: the list is the only way to hear of such an
+            # alert's end, and of its coming back.
+            self._reconciler.next_at = min(self._reconciler.next_at, now + HIDDEN_EVERY_S)
         return now if more else self._next_wake(now)
 
     def reconcile_soon(self) -> None:

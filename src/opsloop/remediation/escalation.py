@@ -104,6 +104,7 @@ class Notices:
     store: Store
     alerts: Alerts
     signals: Signals
+    hides_until: float = 0.0  # Alertmanager keeps alerts that the loop acts on from the engine too
     _queue: dict[frozenset[tuple[str, str]], PostedAlert] = field(default_factory=dict)
     _running: dict[int, PostedAlert] = field(default_factory=dict)  # by run
     _renewed: dict[int, float] = field(default_factory=dict)
@@ -213,6 +214,8 @@ class Notices:
         key = frozenset(posted.labels.items())
         self._queue.pop(key, None)
         self._queue[key] = posted
+        if posted.labels["alertname"] == names.REMEDIATION_RUNNING:
+            self.hides_until = max(self.hides_until, posted.ends_at)
 
 
 def _passed(at: float | None, now: float, interval: float) -> bool:
