@@ -62,6 +62,7 @@ def show(context: click.Context, settings: Settings, run_id: int, as_json: bool)
     "guards", "actions", "timeline" and "escalation".
     """
     from opsloop.report import runs as report
+    from opsloop.report.page import page
     from opsloop.store.sqlite import open_existing
 
     with open_existing(_settings(context, settings).state) as store:
@@ -69,7 +70,7 @@ def show(context: click.Context, settings: Settings, run_id: int, as_json: bool)
     if as_json:
         output.print_json(report.story(told))
     else:
-        output.say(report.page(told).rstrip("\n"))
+        output.say(page(told).rstrip("\n"))
     return 0
 
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from opsloop.remediation.episode import Episode
-from opsloop.report.times import clock, length, stamp
+from opsloop.report.times import clock, length, printable, stamp
 
 HEADERS: Final = ("ID", "ALERT", "SERVICE", "INSTANCE", "SEV", "STATE", "SINCE", "LASTED", "REASON")
 
@@ -49,12 +49,12 @@ def cells(episode: Episode, now: float) -> tuple[str, ...]:
     end = now if episode.ended_at is None else episode.ended_at
     return (
         str(episode.id),
-        episode.alert,
-        episode.service or "",
-        episode.instance or "",
-        episode.severity,
+        printable(episode.alert),
+        printable(episode.service or ""),
+        printable(episode.instance or ""),
+        printable(episode.severity),
         str(episode.state) if episode.firing else f"{episode.state}, ended",
         clock(episode.starts_at),
         length(end - episode.starts_at),
-        episode.reason,
+        printable(episode.reason),
     )

@@ -1,4 +1,4 @@
-"""Runs as rows for JSON, as lines of a table, and one run as a page that tells its story."""
+"""Runs as rows for JSON and as lines of a table, and all that is known of one run."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from opsloop.remediation.episode import Episode
 from opsloop.remediation.plan import Action, Run
 from opsloop.remediation.ports import ActionRecord, Escalation
 from opsloop.report.episodes import row as episode_row
-from opsloop.report.times import clock, length, since, stamp
+from opsloop.report.times import clock, length, printable, stamp
 
 HEADERS: Final = ("ID", "EPISODE", "POLICY", "SERVICE", "ACTIONS", "STATE", "AT", "TOOK", "REASON")
 
@@ -94,11 +94,11 @@ def cells(run: Run, now: float) -> tuple[str, ...]:
         str(run.episode_id),
         run.policy,
         run.service,
-        ", ".join(_action(a) for a in run.plan.actions),
+        printable(", ".join(action_text(a) for a in run.plan.actions)),
         str(run.state),
         clock(run.created_at),
         length(end - run.created_at),
-        run.reason,
+        printable(run.reason),
     )
 
 
@@ -115,7 +115,7 @@ def story(told: Story) -> dict[str, Any]:
             _action_row(i, action, known.get(i)) for i, action in enumerate(told.run.plan.actions)
         ],
         "timeline": [
-            {"at": stamp(a["at"]), "kind": a["kind"], "what": _what(a)} for a in told.audit
+            {"at": stamp(a["at"]), "kind": a["kind"], "what": what(a)} for a in told.audit
         ],
         "escalation": _escalation_row(told.escalation),
     }
@@ -149,117 +149,7 @@ def _escalation_row(escalation: Escalation | None) -> dict[str, Any] | None:
     }
 
 
-def page(told: Story) -> str:
-    """The run as one page of text: what fired, what was decided and why, what was done, what
-    came of it, what is left."""
-    run, episode = told.run, told.episode
-    parts = [
-        f"Run {run.id}: {run.policy} on {run.service}, attempt {run.attempt + 1}: {run.state}",
-        *_lines("", [run.reason]),
-        "",
-        *_fired(episode),
-        "",
-        *_decided(told),
-        "",
-        *_done(told),
-        "",
-        *_evidence(run),
-        "",
-        *_verdict(told),
-        "",
-        "Timeline (UTC, seconds since the engine received the alert)",
-        *_timeline(told),
-    ]
-    return "\n".join(line.rstrip() for line in parts) + "\n"
-
-
-def _fired(episode: Episode) -> list[str]:
-    labels = {k: v for k, v in sorted(episode.labels.items()) if k != "alertname"}
-    where = f" of {episode.service}" if episode.service else ""
-    found = [
-        "What fired",
-        f"  {episode.alert}{where}, {episode.severity or 'no severity'}, episode {episode.id}",
-        f"  fires since {stamp(episode.starts_at)}, received {stamp(episode.first_seen)}",
-        f"  labels: {', '.join(f'{k}={json.dumps(v)}' for k, v in labels.items())}",
-    ]
-    for name in ("summary", "description", "runbook_url", "runbook"):
-        if episode.annotations.get(name):
-            found += _lines(f"  {name}: ", [episode.annotations[name]])
-    return found
-
-
-def _decided(told: Story) -> list[str]:
-    decision = told.decision
-    found = ["What was decided", *_lines("  ", [str(decision.get("reason", "(not recorded)"))])]
-    for guard in decision.get("guards", []):
-        answer = str(guard.get("answer", ""))
-        found += _lines(
-            f"  {answer:>6}  {guard.get('guard', '')}: ", [str(guard.get("reason", ""))]
-        )
-    return found
-
-
-def _done(told: Story) -> list[str]:
-    run = told.run
-    known = {a.index: a for a in told.actions}
-    found = [f"What was done (plan {run.plan.hash[:12]}, holds {', '.join(run.plan.resources)})"]
-    for index, action in enumerate(run.plan.actions):
-        record = known.get(index)
-        if record is None:
-            found.append(f"  {index + 1}. {_action(action)}: not begun")
-            continue
-        if record.result is None or record.ended_at is None:
-            found.append(
-                f"  {index + 1}. {_action(action)}: began {stamp(record.began_at)}, no end is known"
-            )
-            continue
-        word = "done" if record.result.ok else "failed"
-        took = length(record.ended_at - record.began_at)
-        found.append(f"  {index + 1}. {_action(action)}: {word} in {took}")
-        found += _lines("       ", record.result.output.splitlines())
-    return found
-
-
-def _evidence(run: Run) -> list[str]:
-    found = ["Evidence"]
-    for name, value in sorted(run.detail.items()):
-        if isinstance(value, Mapping):
-            found.append(f"  {name}")
-            found += [f"    {k}: {_plain(v)}" for k, v in value.items()]
-        else:
-            found.append(f"  {name}: {_plain(value)}")
-    return found if len(found) > 1 else ["Evidence: none was recorded"]
-
-
-def _verdict(told: Story) -> list[str]:
-    run, episode = told.run, told.episode
-    found = [f"Verdict: {run.state}"]
-    if run.good_since is not None:
-        found.append(f"  good since {stamp(run.good_since)}")
-    if told.escalation is not None:
-        found.append(f"  people were told at {stamp(told.escalation.starts_at)}")
-    if episode.firing:
-        found.append(f"  the alert still fires; the episode is {episode.state}: {episode.reason}")
-    else:
-        found.append(f"  the alert ended {stamp(episode.ended_at)}; the episode is {episode.state}")
-    return found
-
-
-def _timeline(told: Story) -> list[str]:
-    begin = told.episode.first_seen
-    moments = [(told.episode.starts_at, "the alert began to fire")]
-    moments.append((begin, "the engine received it"))
-    moments += [(a["at"], _what(a)) for a in told.audit]
-    if told.episode.ended_at is not None:
-        moments.append((told.episode.ended_at, "the alert ended"))
-    moments.sort(key=lambda m: m[0])
-    return [
-        f"  {(stamp(at) or '')[11:23]}  {since(at, begin) if at >= begin else '':>10}  {what}"
-        for at, what in moments
-    ]
-
-
-def _what(entry: Mapping[str, Any]) -> str:
+def what(entry: Mapping[str, Any]) -> str:
     """An audit row as half a sentence."""
     kind, body = entry["kind"], entry["body"]
     if kind == "decision":
@@ -274,25 +164,18 @@ def _what(entry: Mapping[str, Any]) -> str:
         return f"{body.get('from')} -> {body.get('to')}: {body.get('reason')}"
     if kind == "escalation":
         return f"people are told: {body.get('reason')}"
-    return f"{kind}: {_plain(body)}"
+    return f"{kind}: {plain(body)}"
 
 
-def _action(action: Action) -> str:
+def action_text(action: Action) -> str:
+    """`restart api:api-0`, `scale_out api to 3`."""
     if action.kind in ("scale_out", "scale_in"):
         return f"{action.kind} {action.target} to {action.wanted}"
     return f"{action.kind} {action.target}"
 
 
-def _lines(prefix: str, lines: Sequence[str]) -> list[str]:
-    """Text from elsewhere: control characters cannot move a terminal's cursor."""
-    return [
-        prefix + "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in line)
-        for text in lines
-        for line in (text.splitlines() or [""])
-    ]
-
-
-def _plain(value: Any) -> str:
+def plain(value: Any) -> str:
+    """A value of evidence: numbers short, text as it is, the rest as JSON."""
     if isinstance(value, float):
         return f"{value:.6g}"
     return value if isinstance(value, str) else json.dumps(value, default=str, ensure_ascii=False)

@@ -1,4 +1,4 @@
-"""Moments and lengths of time as people read them."""
+"""Moments, lengths of time and text from elsewhere, as people read them."""
 
 from __future__ import annotations
 
@@ -44,3 +44,9 @@ def since(moment: float | None, begin: float | None) -> str:
     if moment is None or begin is None:
         return ""
     return f"+{max(0.0, moment - begin):.1f} s"
+
+
+def printable(text: str) -> str:
+    """On one line, without what moves a terminal's cursor or turns its text around."""
+    line = " ".join(text.split())
+    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in line)

@@ -1,0 +1,151 @@
+"""One run as a page of text that an engineer understands at two in the morning."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from opsloop.remediation.episode import Episode
+from opsloop.remediation.plan import Run
+from opsloop.report.runs import Story, action_text, plain, what
+from opsloop.report.times import clock, length, printable, since, stamp
+
+_EVIDENCE: Final = {
+    "condition": "the fault is there",
+    "value": "value of the alert",
+    "sli": "service level",
+    "answering": "it answers",
+    "fresh_at": "newest sample",
+}
+_WORDS: Final = ("summary", "description", "runbook_url", "runbook", "dashboard")
+_WIDTH: Final = 20
+
+
+def page(told: Story) -> str:
+    """What fired, what was decided and why, what was done, the evidence, the verdict, what is
+    left; then all of it in order of time. Times are UTC."""
+    run = told.run
+    head = f"Run {run.id}: {run.policy} on {run.service}, attempt {run.attempt + 1}: {run.state}"
+    parts = [
+        [head, run.reason],
+        _fired(told.episode),
+        _decided(told),
+        _done(told),
+        _evidence(run),
+        _verdict(told),
+        _timeline(told),
+    ]
+    blocks = ["\n".join(_clean(line) for line in part if line.strip()) for part in parts]
+    return "\n\n".join(blocks) + "\n"
+
+
+def _clean(line: str) -> str:
+    """Keeps the indentation; the text itself comes from anywhere."""
+    indent = len(line) - len(line.lstrip(" "))
+    body = "".join(c if c.isprintable() else " " if c.isspace() else "\ufffd" for c in line)
+    return (" " * indent + body[indent:]).rstrip()
+
+
+def _fired(episode: Episode) -> list[str]:
+    where = f" of {episode.service}" if episode.service else ""
+    labels = [f"{k}={v}" for k, v in sorted(episode.labels.items()) if k != "alertname"]
+    found = [
+        "What fired",
+        f"  {episode.alert}{where}, {episode.severity or 'no severity'}, episode {episode.id}",
+        f"  fires since {stamp(episode.starts_at)}, received {stamp(episode.first_seen)}",
+        f"  labels: {', '.join(labels)}",
+    ]
+    for name in _WORDS:
+        lines = episode.annotations.get(name, "").splitlines()
+        found += [f"  {name}: {line}" if n == 0 else f"    {line}" for n, line in enumerate(lines)]
+    return found
+
+
+def _decided(told: Story) -> list[str]:
+    decision = told.decision
+    found = ["What was decided", f"  {decision.get('reason', 'it is not in the audit')}"]
+    for guard in decision.get("guards", []):
+        reason = f": {guard['reason']}" if guard.get("reason") else ""
+        found.append(f"  {guard.get('answer', ''):>6}  {guard.get('guard', '')}{reason}")
+    return found
+
+
+def _done(told: Story) -> list[str]:
+    plan = told.run.plan
+    known = {a.index: a for a in told.actions}
+    found = [f"What was done (plan {plan.hash[:12]}, holds {', '.join(plan.resources)})"]
+    for index, action in enumerate(plan.actions):
+        record = known.get(index)
+        line = f"  {index + 1}. {action_text(action)}: "
+        if record is None:
+            found.append(line + "not begun")
+        elif record.result is None or record.ended_at is None:
+            found.append(line + f"began {stamp(record.began_at)}, its end is not known")
+        else:
+            word = "done" if record.result.ok else "failed"
+            word += "" if record.result.started else ", nothing was started"
+            found.append(line + f"{word}, took {length(record.ended_at - record.began_at)}")
+            found += [f"       {text}" for text in record.result.output.splitlines()]
+    return found
+
+
+def _evidence(run: Run) -> list[str]:
+    sides = {k: v for k, v in run.detail.items() if isinstance(v, Mapping)}
+    before, after = sides.get("before", {}), sides.get("after", {})
+    if not before and not after:
+        return ["Evidence: none was recorded"]
+    found = [f"{'Evidence':<{_WIDTH + 2}}  {'before':<{_WIDTH}}  after"]
+    others = (set(before) | set(after)) - set(_EVIDENCE) - {"reason"}
+    names = [*_EVIDENCE, *sorted(others)]
+    for name in names:
+        if name in before or name in after:
+            left, right = _value(name, before.get(name)), _value(name, after.get(name))
+            found.append(f"  {_EVIDENCE.get(name, name):<{_WIDTH}}  {left:<{_WIDTH}}  {right}")
+    for side, values in (("before", before), ("after", after)):
+        if values.get("reason"):
+            found.append(f"  {side}: {values['reason']}")
+    return found
+
+
+def _value(name: str, value: Any) -> str:
+    if value is None or value == "":
+        return "-"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if name.endswith("_at") and isinstance(value, (int, float)):
+        return clock(value)
+    return printable(plain(value))
+
+
+def _verdict(told: Story) -> list[str]:
+    run, episode = told.run, told.episode
+    found = [f"Verdict: {run.state}"]
+    if run.good_since is not None:
+        found.append(f"  good since {stamp(run.good_since)}")
+    if told.escalation is not None:
+        found.append(f"  people were told at {stamp(told.escalation.starts_at)}")
+    state = f"the episode is {episode.state}"
+    if episode.reason:
+        state += f" ({episode.reason})"
+    if episode.firing:
+        found.append(f"  the alert still fires; {state}")
+    else:
+        found.append(f"  the alert ended {stamp(episode.ended_at)}; {state}")
+    return found
+
+
+def _timeline(told: Story) -> list[str]:
+    begin = told.episode.first_seen
+    moments = [
+        (told.episode.starts_at, "the alert began to fire"),
+        (begin, "the engine received it"),
+        *((a["at"], what(a)) for a in told.audit),
+    ]
+    if told.episode.ended_at is not None:
+        moments.append((told.episode.ended_at, "the alert ended"))
+    moments.sort(key=lambda m: m[0])
+    found = ["Timeline (UTC, and seconds since the engine received the alert)"]
+    for at, text in moments:
+        later = since(at, begin) if at >= begin else ""
+        found.append(f"  {(stamp(at) or '')[11:23]}  {later:>10}  {text}")
+    return found
