@@ -17,7 +17,6 @@ from opsloop.compile.slo_names import (
     LEFT_MINUTES,
     LEFT_RATIO,
     MONTH,
-    PAGE,
     PERIOD,
     RATIO_PERIOD,
     TILE,
@@ -29,7 +28,7 @@ from opsloop.compile.slo_names import (
     period_sum,
 )
 from opsloop.compile.slo_spec import SLOSpec
-from opsloop.compile.slo_windows import EACH, counted, few_services
+from opsloop.compile.slo_windows import EACH, OPEN_WITHIN, counted, few_services
 
 SETTLED = Duration(30_000)  # what another group wrote this long ago is stored, all of it
 LONGEST_MONTH = Duration(31 * 86_400_000)
@@ -67,7 +66,7 @@ def _counted(kind: Kind, period: Period, specs: Sequence[SLOSpec]) -> str:
         f"sum by ({EACH}) (\n"
         f"  (\n    sum_over_time({closed})\n    and on ({MONTH})\n    {_this_month()}\n  )\n"
         f"  or\n"
-        f"  last_over_time({opened}[{half_open(PAGE)}] offset {SETTLED})\n)"
+        f"  last_over_time({opened}[{half_open(OPEN_WITHIN)}] offset {SETTLED})\n)"
     )
 
 

@@ -22,6 +22,7 @@ from opsloop.compile.slo_names import (
     period_sum,
 )
 from opsloop.compile.slo_spec import SLOSpec
+from opsloop.compile.slo_windows import OPEN_WITHIN
 
 TICK = SETTLED  # so that pages can lie exactly on an edge of what is looked at
 LOOK = Duration(12 * 3_600_000)  # how often the rules are evaluated
@@ -57,6 +58,7 @@ def _look_after(time: int) -> int:
 def _rolling(spec: SLOSpec, forecast: bool) -> Iterator[BudgetCase]:
     """Pages on both edges of the period, and pages that were open at its ends."""
     length, hour, tick = int(spec.period.length), int(PAGE), int(TICK)
+    recent = int(OPEN_WITHIN)
     look = _look_after(length + 2 * hour)
     now = look - int(SETTLED)
     began = now - length
@@ -69,12 +71,12 @@ def _rolling(spec: SLOSpec, forecast: bool) -> Iterator[BudgetCase]:
         look: (3e6, 2e5, 60.0),  # not settled yet
     }
     opened: dict[int, Counts] = {
-        began - hour: (1e6, 1e5, 59.0),  # more than a page ago: closed long since
-        began - hour + tick: (300.0, 3.0, 20.0),
+        began - recent: (1e6, 1e5, 59.0),  # too old: closed since
+        began - recent + tick: (300.0, 3.0, 20.0),
         now - tick: (700.0, 4.0, 30.0),
     }
     inside = [v for at, v in closed.items() if began < at <= now]
-    sums = _sum(*inside, opened[now - tick], _minus(opened[began - hour + tick]))
+    sums = _sum(*inside, opened[now - tick], _minus(opened[began - recent + tick]))
     yield BudgetCase(
         "the period holds each page once",
         look,
@@ -90,7 +92,7 @@ def _rolling(spec: SLOSpec, forecast: bool) -> Iterator[BudgetCase]:
             f"a young period is covered in part; burn {burn:g}",
             young,
             pages,
-            {young - int(SETTLED) - hour: (1e6, 1e5, 59.0)},
+            {young - int(SETTLED) - recent: (1e6, 1e5, 59.0)},
             burn={young: burn},
             samples=_all(
                 spec, young, pages[young - tick - hour], length, burn if forecast else None

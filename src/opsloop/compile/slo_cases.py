@@ -102,7 +102,7 @@ def _windows(spec: SLOSpec) -> Iterator[WindowCase]:
         step = int(_step_of(tick))
         steps = int(windows[-1]) // step + 16
         total: list[Count] = [1000.0 + (at * 37) % 101 for at in range(steps)]
-        errors: list[Count] = [float((at * 7) % 11) for at in range(steps)]
+        errors: list[Count] = [1.0 + (at * 7) % 11 for at in range(steps)]
         total[3] = errors[3] = None
         line = _told(tick, total, errors)
         samples: list[Sample] = []

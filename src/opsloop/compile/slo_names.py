@@ -41,8 +41,13 @@ TILE: Final = Duration(60_000)
 PAGE: Final = Duration(3_600_000)
 
 
+def page(kind: Kind) -> str:
+    """Events since the last page was closed, this minute's among them; told once a minute."""
+    return f"slo:{kind}:page"
+
+
 def open_page(kind: Kind) -> str:
-    """Events since the last page was closed."""
+    """What is carried to the next minute: the page, or 0 when this minute has closed it."""
     return f"slo:{kind}:open"
 
 

@@ -25,11 +25,13 @@ from opsloop.compile.slo_names import (
     half_open,
     month_page,
     open_page,
+    page,
     window_ratio,
     window_sum,
 )
 from opsloop.compile.slo_spec import SLOSpec
 
+OPEN_WITHIN = Duration(300_000)  # an open page is told each minute; Prometheus may restart
 DIRECT_UP_TO = PAGE  # longer windows are cheaper from pages
 EACH = f"{SLI}, {names.SERVICE}"
 MOST_NAMED = 100
@@ -39,41 +41,33 @@ _TILES: dict[Kind, str] = {"total": TOTAL_TILE, "errors": ERRORS_TILE, "minutes"
 def ledger_rules(calendar: Sequence[SLOSpec]) -> list[dict[str, Any]]:
     """Tiles are added to an open page; each hour it is closed and a new one opened.
 
-    Every event is in exactly one page, however late that is closed, so a window of any length is
-    the closed pages in it, plus the open page now, minus the page that was open when it began.
+    Every event is in exactly one closed page, however late that is closed, so a window of any
+    length is the closed pages in it, plus the open page now, minus what was open when it began.
     calendar: objectives over calendar months, whose pages also get their month.
     """
     rules = []
     for kind in KINDS:
-        rules.append({"record": closed_page(kind), "expr": _closed(kind)})
-        rules.append({"record": open_page(kind), "expr": _open(kind)})
+        now, hour = f"last_over_time({page(kind)}[{half_open(TILE)}])", int(PAGE) // 1000
+        minute = f"vector(time()) % {hour}"
+        first = int(TILE) // 1000  # the first evaluation of an hour closes its page
+        closed = f"{now}\nand on () ({minute} < {first})"
+        opened = f"{now}\n* on () group_left () ({minute} >= bool {first})"
+        rules += [
+            {"record": page(kind), "expr": _page(kind)},
+            {"record": closed_page(kind), "expr": closed},
+            {"record": open_page(kind), "expr": opened},
+        ]
     months = [{"record": month_page(k), "expr": _month(k, calendar)} for k in KINDS]
     return [*rules, *(months if calendar else [])]
 
 
-def _closed(kind: Kind) -> str:
-    """At the first evaluation of an hour; also when tiles have stopped, so that none is lost."""
-    tile, pending = _tile(kind), _pending(kind)
-    return (
-        f"(\n  ({tile} or 0 * {pending})\n  +\n  ({pending} or 0 * {tile})\n)\n"
-        f"and on () (vector(time()) % {int(PAGE) // 1000} < {int(TILE) // 1000})"
-    )
-
-
-def _open(kind: Kind) -> str:
-    tile, pending = _tile(kind), _pending(kind)
-    just_closed = f"0 * last_over_time({closed_page(kind)}[{half_open(TILE)}])"
-    return f"{just_closed}\nor\n  {tile} + ({pending} or 0 * {tile})"
-
-
-def _tile(kind: Kind) -> str:
-    """This minute's tile: a plain selector would give an older one where there is none."""
+def _page(kind: Kind) -> str:
+    """What was open and this minute's tile. Without a tile it stays open until it is closed."""
+    # A plain selector would give an older tile where there is none.
     function = "count_over_time" if kind == "minutes" else "last_over_time"
-    return f"{function}({_TILES[kind]}[{half_open(TILE)}])"
-
-
-def _pending(kind: Kind) -> str:
-    return f"last_over_time({open_page(kind)}[{half_open(PAGE)}])"
+    tile = f"{function}({_TILES[kind]}[{half_open(TILE)}])"
+    before = f"last_over_time({open_page(kind)}[{half_open(PAGE)}])"
+    return f"({tile} or 0 * ({before} > 0))\n+\n({before} or 0 * {tile})"
 
 
 def _month(kind: Kind, calendar: Sequence[SLOSpec]) -> str:
@@ -94,14 +88,15 @@ def counted(kind: Kind, window: Duration, only: str = "", offset: Duration | Non
         function = "count_over_time" if kind == "minutes" else "sum_over_time"
         return f"{function}({_TILES[kind]}{braces}[{half_open(window)}])"
     began = Duration(window + (offset or 0))
-    page, start = f"{closed_page(kind)}{braces}", f"{open_page(kind)}{braces}"
+    closed, opened = f"{closed_page(kind)}{braces}", f"{open_page(kind)}{braces}"
+    recent = half_open(OPEN_WITHIN)
     return (
         f"sum by ({EACH}) (\n"
-        f"  sum_over_time({page}[{half_open(window)}]{late})\n"
+        f"  sum_over_time({closed}[{half_open(window)}]{late})\n"
         f"  or\n"
-        f"  {_part('open', f'last_over_time({start}[{half_open(PAGE)}]{late})')}\n"
+        f"  {_part('open', f'last_over_time({opened}[{recent}]{late})')}\n"
         f"  or\n"
-        f"  {_part('began', f'-last_over_time({start}[{half_open(PAGE)}] offset {began})')}\n"
+        f"  {_part('began', f'-last_over_time({opened}[{recent}] offset {began})')}\n"
         f") >= 0"
     )
 
