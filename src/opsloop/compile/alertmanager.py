@@ -173,9 +173,7 @@ def _inhibitions(catalog: Catalog, rules: list[AlertRule]) -> list[Node]:
     engine = one_of("alertname", (names.REMEDIATION_FAILED, names.REMEDIATION_RUNNING))
     down = _is("alertname", names.SERVICE_DOWN)
     symptoms = one_of("alertname", (names.HIGH_ERROR_RATE, names.HIGH_LATENCY))
-    dependents = {
-        s: found for s in sorted(catalog.services) if (found := dependents_of(catalog, s))
-    }
+    dependents = {service: users for service, users in dependents_of(catalog).items() if users}
     return [
         *(
             {
@@ -206,11 +204,17 @@ def _inhibitions(catalog: Catalog, rules: list[AlertRule]) -> list[Node]:
     ]
 
 
-def dependents_of(catalog: Catalog, service: str) -> list[str]:
-    """Services that depend on it, directly or through others, without itself."""
-    found: set[str] = set()
-    edge = {service}
-    while edge:
-        edge = {name for name, s in catalog.services.items() if edge & set(s.depends_on)} - found
-        found |= edge
-    return sorted(found - {service})
+def dependents_of(catalog: Catalog) -> dict[str, list[str]]:
+    """For each service, those that depend on it, directly or through others, without itself."""
+    users: dict[str, set[str]] = {name: set() for name in catalog.services}
+    for name, service in catalog.services.items():
+        for other in service.depends_on:
+            users.setdefault(other, set()).add(name)
+    found: dict[str, list[str]] = {}
+    for name in sorted(users):
+        reached, edge = set[str](), users[name]
+        while edge:
+            reached |= edge
+            edge = {user for service in edge for user in users[service]} - reached
+        found[name] = sorted(reached - {name})
+    return found

@@ -50,7 +50,8 @@ def down(catalog: Catalog, services: list[str]) -> list[Clause]:
     up = instance_up(catalog, watched)
     if up is None:
         return []
-    seen = [s for s in watched if instance_up(catalog, [s])]
+    scraped = {job for jobs in up_jobs(catalog) for job in jobs}
+    seen = [s for s in watched if s in scraped]
     window = max(
         2 * int(scrape_interval(catalog, s)) + int(scrape_timeout(catalog, s)) for s in seen
     )

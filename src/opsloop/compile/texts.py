@@ -33,7 +33,8 @@ def service(
     subjects = [(s, c) for c in clauses for s in c.subjects]
     limit = ByLabel.of(names.SERVICE, {s: _limit(alert, c) for s, c in subjects})
     window = ByLabel.of(names.SERVICE, {s: str(c.window) for s, c in subjects})
-    dependents = ByLabel.of(names.SERVICE, {s: _dependents(catalog, s) for s in services})
+    users = _dependents(catalog)
+    dependents = ByLabel.of(names.SERVICE, {s: users.get(s, "") for s in services})
     if alert == names.SERVICE_DOWN:
         summary = Wording.of(_INSTANCE, " of ", _SERVICE, " is down")
         description = Wording.of(
@@ -193,12 +194,16 @@ def _runbook(catalog: Catalog, name: str, alert: str) -> str:
     return catalog.services[name].runbook or default_runbook(alert)
 
 
-def _dependents(catalog: Catalog, name: str) -> str:
-    found = sorted(s for s, v in catalog.services.items() if name in v.depends_on)
-    if not found:
-        return ""
-    verb = "depends" if len(found) == 1 else "depend"
-    return f" {', '.join(found)} {verb} on it."
+def _dependents(catalog: Catalog) -> dict[str, str]:
+    """For each service that others depend on, a sentence that names them."""
+    found: dict[str, list[str]] = {}
+    for name, service in sorted(catalog.services.items()):
+        for other in sorted(set(service.depends_on)):
+            found.setdefault(other, []).append(name)
+    return {
+        name: f" {', '.join(users)} {'depends' if len(users) == 1 else 'depend'} on it."
+        for name, users in found.items()
+    }
 
 
 def _links(catalog: Catalog, options: Options, series: str) -> Mapping[str, Wording]:
