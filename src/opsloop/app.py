@@ -118,8 +118,18 @@ class EngineLoop:
             self._turned_at = time.monotonic()
             if self._reload and idle:
                 self._exchange()
-                continue
-            self._wake.wait(min(max(0.0, next_at - time.time()), LONGEST_WAIT_S))
+            elif not self._settles():
+                self._wake.wait(self._pause_before(next_at))
+
+    def _settles(self) -> bool:
+        """Nothing is under way any more, and a reload or the end waits for just that."""
+        return self._workers.idle() and (self._reload or self._stop_by is not None)
+
+    def _pause_before(self, next_at: float) -> float:
+        longest = LONGEST_WAIT_S
+        if self._stop_by is not None:
+            longest = min(longest, self._stop_by - time.monotonic())
+        return max(0.0, min(next_at - time.time(), longest))
 
     def _over(self) -> bool:
         if self._stop_by is None:
