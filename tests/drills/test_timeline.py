@@ -136,7 +136,7 @@ def test_a_failed_run_gives_its_reason() -> None:
 
 def test_a_ladder_is_healed_by_its_last_run() -> None:
     timeline = healed()
-    timeline.runs = [run(id=6, state="failed", reason="still slow"), run(id=7, attempt=1)]
+    timeline.runs = [run(id=6, state="failed", reason="still slow"), run(id=7)]
     assert judge(timeline, timed_out=False).passed
     assert as_json(timeline, judge(timeline, timed_out=False), control=False)["run_id"] == 7
 

@@ -132,8 +132,8 @@ class LineShow:
         return
 
     def note(self, text: str) -> None:
-        if text != self._last_note:
-            self._last_note = text
+        if text.rstrip("0123456789 s") != self._last_note:
+            self._last_note = text.rstrip("0123456789 s")
             self._print(f"           {text}")
 
     def mark(self, stage: Stage, seconds: float, note: str) -> None:

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 
 from opsloop.drills.faults import Aim
 from opsloop.drills.watch import World
 from opsloop.errors import OpsloopError, StackError
-from opsloop.remediation.episode import Episode
 from opsloop.remediation.ports import Instance
 
 CALM_S = 240.0  # how long to wait for it
 POLL_S = 0.5
-GROUP_REMOVED_S = 32.0  # Alertmanager's maintenance of groups: every 30 s
 
 
 def related(world: World, aim: Aim) -> frozenset[str]:
@@ -93,32 +90,20 @@ def _seen(world: World, aim: Aim) -> str | None:
 
 
 def _unsettled(world: World, aim: Aim, target: Instance, now: float) -> str | None:
-    """What holds the loop or Alertmanager back for a while, and would be measured instead."""
+    """What the loop holds back for: a repair that its look-back still sees, a cool-down."""
     facts = aim.facts
     if facts is None:
         return None
-    policy = world.catalog.remediation.policies[facts.policy]
-    rest = max(facts.window_s, policy.limits.cooldown.seconds)
-    whole = facts.scope == "service"
+    cooldown = world.catalog.remediation.policies[facts.policy].limits.cooldown.seconds
+    rest = max(facts.window_s, cooldown)
     for _, run in world.runs_since(now - rest):
-        mine = run.service == aim.service and (whole or target.target in run.targets)
-        if (mine or run.service in aim.depends) and run.finished_at is not None:
-            left = run.finished_at + rest - now
-            if left > 0:
-                return f"the loop looks back {rest:g} s, and run {run.id} ended within that time"
-    last = world.episode(aim, None if whole else target.address, 0.0)
-    if last is not None and now < group_ends_at(last, facts.grace_s):
-        return f"Alertmanager still has the group of the last {last.alert}"
+        mine = run.service == aim.service and (
+            facts.scope == "service" or target.target in run.targets
+        )
+        ends = [(run.acted_at, facts.window_s), (run.finished_at, cooldown)]
+        until = max((at + held for at, held in ends if at is not None), default=0.0)
+        if (mine or run.service in aim.depends) and now < until:
+            return f"the loop holds back after run {run.id} for another {until - now:.0f} s"
+    for episode in world.store.episodes_of(aim.depends, now - facts.window_s):
+        return f"{episode.alert} of {episode.service} ended a moment ago"
     return None
-
-
-def group_ends_at(episode: Episode, grace_s: float) -> float:
-    """When Alertmanager has forgotten the group of an ended episode, unix seconds.
-
-    It looks at the group every grace (the group's interval); the first look that finds the alert
-    resolved empties the group, and it is removed within half a minute. An alert that joins a
-    group sooner does not get the whole grace, and reaches the engine up to 5 s later.
-    """
-    lasted = (episode.ended_at or episode.last_seen) - episode.first_seen
-    looks = max(1, math.ceil(lasted / grace_s)) if grace_s > 0 else 1
-    return episode.first_seen + looks * grace_s + GROUP_REMOVED_S

@@ -55,8 +55,8 @@ class RunSeen:
     targets: frozenset[str]  # what its actions touch: `api:api-0`
     acting_at: float | None
     finished_at: float | None
+    acted_at: float | None = None
     reason: str = ""
-    attempt: int = 0
 
 
 @dataclass(slots=True)

@@ -243,8 +243,8 @@ def seen(run: Run) -> RunSeen:
         targets=frozenset(a.target for a in run.plan.actions),
         acting_at=run.acting_at,
         finished_at=run.finished_at,
+        acted_at=run.acted_at,
         reason=run.reason,
-        attempt=run.attempt,
     )
 
 
