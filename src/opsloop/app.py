@@ -6,18 +6,13 @@
 from __future__ import annotations
 
 import argparse
-import asyncio
 import contextlib
-import errno
 import fcntl
 import ipaddress
 import logging
 import os
-import signal
 import socket
 import sys
-import threading
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -27,7 +22,6 @@ from opsloop.errors import (
     InputError,
     NotRunning,
     OpsloopError,
-    PortTaken,
     StateUnusable,
     StoreError,
 )
@@ -36,7 +30,6 @@ from opsloop.log import configure
 if TYPE_CHECKING:
     from opsloop.catalog.facts import EngineInput
     from opsloop.drivers.fleet import ProcessFleet
-    from opsloop.drivers.workers import ThreadWorkers
     from opsloop.remediation.engine import Engine
     from opsloop.store.sqlite import SqliteStore
     from opsloop.web.intake import Intake
@@ -45,105 +38,7 @@ if TYPE_CHECKING:
 ENV_SOCKET: Final = "OPSLOOP_SOCKET"
 LOCK_FILE: Final = "data/engine.lock"
 DRAIN_S: Final = 7.0  # for actions under way at SIGTERM; supervisord kills after 10
-STUCK_S: Final = 60.0  # a loop that has not turned for so long is not ready
-LONGEST_WAIT_S: Final = 5.0  # of the loop, so that a clock that jumps does not hold it up
-BUG_WAIT_S: Final = 1.0
 log = logging.getLogger("opsloop.app")
-
-
-class EngineLoop:
-    """The one thread that calls the engine's tick, woken by the intake and by workers."""
-
-    def __init__(self, make: Callable[[], Engine], workers: ThreadWorkers) -> None:
-        """make: a new engine of what engine.json says now. OpsloopError: the old one stays."""
-        self._make = make
-        self._engine = make()
-        self._workers = workers
-        self._wake = threading.Event()
-        self._reload = False
-        self._stop_by: float | None = None
-        self._turned_at = time.monotonic()
-        self._thread = threading.Thread(target=self._run, name="loop", daemon=True)
-
-    def start(self) -> None:
-        self._thread.start()
-
-    def wake(self) -> None:
-        """Something happened: turn now."""
-        self._wake.set()
-
-    def reconcile(self) -> None:
-        """Read the list of Alertmanager now."""
-        self._engine.reconcile_soon()
-        self.wake()
-
-    def reload(self) -> None:
-        """Take engine.json anew, as soon as no action is under way."""
-        self._reload = True
-        self.wake()
-
-    def stop(self, drain_s: float) -> None:
-        """Let the actions under way end and be recorded, for at most drain_s."""
-        self._stop_by = time.monotonic() + drain_s
-        self.wake()
-        self._thread.join(drain_s + 5)
-
-    @property
-    def active(self) -> bool:
-        return self._engine.active
-
-    @property
-    def silent_s(self) -> float:
-        """Seconds since the loop turned last."""
-        return time.monotonic() - self._turned_at
-
-    def not_ready(self) -> str:
-        """Why the loop does not do its work; empty when it does."""
-        if not self._thread.is_alive():
-            return "the loop ended"
-        if self.silent_s > STUCK_S:
-            return f"the loop has not turned for {self.silent_s:.0f} s"
-        return "" if self._engine.active else "another engine is active, or the store refuses"
-
-    def _run(self) -> None:
-        while not self._over():
-            self._wake.clear()
-            idle = self._workers.idle()
-            now = time.time()
-            try:
-                next_at = self._engine.tick(now)
-            except Exception:
-                log.exception("the engine's turn failed")
-                next_at = now + BUG_WAIT_S
-            self._turned_at = time.monotonic()
-            if self._reload and idle:
-                self._exchange()
-            elif not self._settles():
-                self._wake.wait(self._pause_before(next_at))
-
-    def _settles(self) -> bool:
-        """Nothing is under way any more, and a reload or the end waits for just that."""
-        return self._workers.idle() and (self._reload or self._stop_by is not None)
-
-    def _pause_before(self, next_at: float) -> float:
-        longest = LONGEST_WAIT_S
-        if self._stop_by is not None:
-            longest = min(longest, self._stop_by - time.monotonic())
-        return max(0.0, min(next_at - time.time(), longest))
-
-    def _over(self) -> bool:
-        if self._stop_by is None:
-            return False
-        return self._workers.idle() or time.monotonic() > self._stop_by
-
-    def _exchange(self) -> None:
-        """Between two turns, with no result on its way: nothing is lost with the old engine."""
-        self._reload = False
-        try:
-            self._engine = self._make()
-            log.info("engine.json was read anew", extra={"action": "reload"})
-        except OpsloopError as error:
-            log.error("the old engine.json stays in force: %s", error)
 
 
 def read_input(state: Path) -> EngineInput:
@@ -200,25 +95,6 @@ def only_engine(state: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
-def listen_on(bind: str, port: int) -> socket.socket:
-    """A listening socket. Raises PortTaken, or InputError for an address that is not ours."""
-    family = socket.AF_INET6 if ":" in bind else socket.AF_INET
-    sock = socket.socket(family, socket.SOCK_STREAM)
-    try:
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        sock.bind((bind, port))
-        sock.listen(2048)
-        sock.setblocking(False)
-    except OSError as error:
-        sock.close()
-        if error.errno == errno.EADDRINUSE:
-            raise PortTaken(
-                f"port {port}", "another process holds it", "`opsloop doctor` names it"
-            ) from error
-        raise InputError(f"{bind}:{port}", f"cannot be listened on: {error.strerror}") from error
-    return sock
-
-
 class EngineProcess:
     """All parts of the engine, wired. Raises an OpsloopError for the part that is missing."""
 
@@ -226,6 +102,7 @@ class EngineProcess:
         from opsloop.drivers.alertmanager import Alertmanagers
         from opsloop.drivers.fleet import ProcessFleet
         from opsloop.drivers.http import BasicAuth, HttpClient
+        from opsloop.drivers.loop import EngineLoop
         from opsloop.drivers.prometheus import Prometheus
         from opsloop.drivers.supervisor import Supervisor
         from opsloop.drivers.workers import ThreadWorkers
@@ -346,6 +223,8 @@ def reachable(bind: str) -> str:
 
 def run_engine(state: Path) -> None:
     """Serve until SIGTERM or SIGINT. Raises an OpsloopError when it cannot start."""
+    from opsloop.web.server import listen_on, serve
+
     with only_engine(state):
         engine = EngineProcess(state, os.environ)
         try:
@@ -360,57 +239,10 @@ def run_engine(state: Path) -> None:
 def run_inbox(state: Path, port: int) -> None:
     """Serve the inbox on loopback."""
     from opsloop.web import inbox
+    from opsloop.web.server import listen_on, serve
 
     sock = listen_on("127.0.0.1", port)
     serve(inbox.create(state / names.INBOX_FILE), sock)
-
-
-def serve(
-    app: Callable[..., Any],
-    sock: socket.socket,
-    *,
-    on_stop: Callable[[], None] = lambda: None,
-    on_hangup: Callable[[], None] = lambda: None,
-) -> None:
-    """One uvicorn in this thread. on_stop runs on another thread before it stops listening."""
-    import uvicorn
-
-    class Server(uvicorn.Server):
-        @contextlib.contextmanager
-        def capture_signals(self) -> Iterator[None]:
-            yield  # ours, below
-
-    config = uvicorn.Config(
-        app,
-        loop="uvloop",
-        http="httptools",
-        ws="none",
-        lifespan="auto",
-        access_log=False,
-        log_config=None,
-        server_header=False,
-        timeout_keep_alive=75,
-        timeout_graceful_shutdown=2,
-    )
-    server = Server(config)
-
-    async def main() -> None:
-        loop = asyncio.get_running_loop()
-        stopping = asyncio.Event()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, stopping.set)
-        loop.add_signal_handler(signal.SIGHUP, on_hangup)
-        serving = asyncio.ensure_future(server.serve(sockets=[sock]))
-        waiting = asyncio.ensure_future(stopping.wait())
-        await asyncio.wait({serving, waiting}, return_when=asyncio.FIRST_COMPLETED)
-        waiting.cancel()
-        await loop.run_in_executor(None, on_stop)
-        server.should_exit = True
-        await serving
-
-    logging.getLogger("uvicorn").setLevel(logging.WARNING)
-    with asyncio.Runner(loop_factory=config.get_loop_factory()) as runner:
-        runner.run(main())
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

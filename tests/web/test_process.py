@@ -20,7 +20,7 @@ import pytest
 import urllib3
 
 from opsloop import names
-from opsloop.app import EngineLoop
+from opsloop.drivers.loop import EngineLoop
 from opsloop.drivers.workers import ThreadWorkers
 from opsloop.errors import InputError
 from opsloop.store.sqlite import SqliteStore
@@ -451,7 +451,7 @@ def test_an_engine_without_the_lease_is_not_ready(driven: Driven) -> None:
 
 
 def test_a_loop_that_hangs_is_not_ready(driven: Driven, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("opsloop.app.STUCK_S", 0.05)
+    monkeypatch.setattr("opsloop.drivers.loop.STUCK_S", 0.05)
     gate = threading.Event()
 
     def hang() -> None:
