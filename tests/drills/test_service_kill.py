@@ -140,8 +140,9 @@ def test_without_the_loop_it_stays_broken_and_people_are_told(
 
 
 @pytest.mark.full
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_ctrl_c_ends_the_fault_and_resumes_the_loop(
-    stack: Stack, supervisor: Supervisor, store: SqliteStore
+    stack: Stack, supervisor: Supervisor, store: SqliteStore, how: signal.Signals
 ) -> None:
     with subprocess.Popen(
         stack.command("drill", "service-hang", "--control"),
@@ -156,7 +157,7 @@ def test_ctrl_c_ends_the_fault_and_resumes_the_loop(
             for line in process.stdout:
                 if "fault injected" in line:
                     break
-            process.send_signal(signal.SIGINT)
+            process.send_signal(how)
             out, _ = process.communicate(timeout=120)
         finally:
             process.kill()

@@ -75,8 +75,9 @@ def _run(
     from opsloop.stack.state import StateFolder
 
     drill = DRILLS[name]
-    # SIGTERM as Ctrl-C: the fault is ended and the loop resumed before the command ends.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    # As Ctrl-C: the fault is ended and the loop resumed before the command ends.
+    for ending in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(ending, signal.default_int_handler)
     world = World(StateFolder(settings.state))
     try:
         with only_one(world, name):

@@ -136,7 +136,7 @@ class Session:
                 self.world.store.pause(PAUSED_BY, self._clock())
                 stack.callback(self._resume)
             restore = stack.enter_context(contextlib.ExitStack())
-            restore.callback(self._injection.restore, self.show.note)
+            restore.callback(self._injection.restore, self._note)
             result = self._watched(self._injection.now(target), control, limit)
             if not control and result.verdict.passed:
                 restore.pop_all()
@@ -272,6 +272,11 @@ class Session:
     def _mark(self, timeline: Timeline, stage: Stage, at: float, note: str = "") -> None:
         if timeline.mark(stage, at, note):
             self.show.mark(stage, timeline.seconds(stage) or 0.0, note)
+
+    def _note(self, text: str) -> None:
+        """Tell it, if anybody listens still: a closed terminal must not stop the cleaning up."""
+        with contextlib.suppress(OSError):
+            self.show.note(text)
 
     def _resume(self) -> None:
         paused, why = self.world.store.paused()
