@@ -154,9 +154,16 @@ def _burst(r: _Rate, near: float) -> Load | None:
 
 
 def _ticks(clause: Clause) -> tuple[Duration, int, int]:
-    """(tick, long window, short window in ticks): four to the short window, as scrapes are."""
-    tick = Duration(int(clause.short) // 4)
-    return tick, int(clause.window) // int(tick), int(clause.short) // int(tick)
+    """(tick, long window, short window in ticks): four to the short window, as scrapes are.
+
+    No sample lies on the edge of a window: Prometheus 2 counts one there, Prometheus 3 does not.
+    """
+    windows = (int(clause.window), int(clause.short))
+    grain = 50 if clause.short > 2000 else 1
+    tick = int(clause.short / 4.3) // grain * grain
+    while any(window % tick == 0 for window in windows):
+        tick -= grain
+    return Duration(tick), windows[0] // tick, windows[1] // tick
 
 
 def errors(s: Subject) -> Iterator[Case]:
