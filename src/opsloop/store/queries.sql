@@ -5,10 +5,10 @@
 -- only moves last_seen (at most once a second, so a storm of repeats writes next to nothing).
 -- One resolved before we saw it fire is kept as closed, so that a late "firing" is seen as late.
 -- One that fires again after its end is decided anew. Each element of :alerts is
--- [fingerprint, starts_ms, labels, annotations, firing, service, policy, severity], where labels
+-- [fingerprint, starts_ms, labels, annotations, firing, service, policy, rank], where labels
 -- and annotations are JSON text; one statement for all, so that no other thread waits for it.
 INSERT INTO episodes (fingerprint, starts_ms, labels, annotations, firing,
-                      service, policy, severity,
+                      service, policy, rank,
                       state, first_seen, last_seen, ended_at, due_at)
 SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4,
        value ->> 5, value ->> 6, value ->> 7,
@@ -29,12 +29,13 @@ RETURNING id, due_at = :now;
 
 -- due --
 -- Episodes to be decided: P0 first, those without a severity last, then the longest waiting.
-SELECT * FROM episodes WHERE due_at IS NOT NULL AND due_at <= :now
-ORDER BY coalesce(nullif(severity, ''), '~'), due_at, id LIMIT :limit;
+SELECT * FROM episodes INDEXED BY episodes_ranked WHERE due_at IS NOT NULL AND due_at <= :now
+ORDER BY rank, due_at, id LIMIT :limit;
 
 -- next_due --
 -- When there is something to decide.
-SELECT min(due_at) FROM episodes WHERE due_at IS NOT NULL;
+SELECT due_at FROM episodes INDEXED BY episodes_due WHERE due_at IS NOT NULL
+ORDER BY due_at LIMIT 1;
 
 -- episode --
 -- One episode.
@@ -147,7 +148,9 @@ SELECT id, policy, service, plan -> 'resources' AS resources, state, created_at,
        episode_id, attempt, acted_at,
        state = 'unknown' OR EXISTS (SELECT 1 FROM actions
                                     WHERE run_id = runs.id AND ended_at IS NULL) AS unknown
-FROM runs WHERE created_at >= :since OR finished_at IS NULL OR episode_id = :episode_id
+FROM runs WHERE id IN (SELECT id FROM runs WHERE created_at >= :since
+                       UNION SELECT id FROM runs WHERE finished_at IS NULL
+                       UNION SELECT id FROM runs WHERE episode_id = :episode_id)
 ORDER BY created_at DESC, id DESC;
 
 -- move_run --

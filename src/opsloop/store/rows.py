@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sqlite3
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -15,6 +14,7 @@ from opsloop.remediation.plan import Plan, Run, RunState
 from opsloop.remediation.ports import ActionRecord, Escalation, PastRun, StepResult
 
 _encode = msgspec.json.Encoder(order="sorted", enc_hook=str).encode
+_decode = msgspec.json.decode
 
 
 def starts_ms(seconds: float) -> int:
@@ -40,7 +40,7 @@ def _alert(alert: Alert) -> tuple[str | int | None, ...]:
         1 if alert.firing else 0,
         label(names.SERVICE),
         label(names.POLICY),
-        label(names.SEVERITY),
+        label(names.SEVERITY) or "~",
     )
 
 
@@ -59,8 +59,8 @@ def episode(row: sqlite3.Row) -> Episode:
         id=row["id"],
         fingerprint=row["fingerprint"],
         starts_at=row["starts_ms"] / 1000,
-        labels=json.loads(row["labels"]),
-        annotations=json.loads(row["annotations"]),
+        labels=_decode(row["labels"]),
+        annotations=_decode(row["annotations"]),
         firing=bool(row["firing"]),
         state=EpisodeState(row["state"]),
         first_seen=row["first_seen"],
@@ -87,7 +87,7 @@ def run(row: sqlite3.Row) -> Run:
         finished_at=row["finished_at"],
         good_since=row["good_since"],
         reason=row["reason"],
-        detail=json.loads(row["detail"]),
+        detail=_decode(row["detail"]),
     )
 
 
@@ -96,7 +96,7 @@ def past_run(row: sqlite3.Row) -> PastRun:
         run_id=row["id"],
         policy=row["policy"],
         service=row["service"],
-        resources=tuple(json.loads(row["resources"])),
+        resources=tuple(_decode(row["resources"])),
         state=RunState(row["state"]),
         created_at=row["created_at"],
         finished_at=row["finished_at"],
@@ -119,8 +119,8 @@ def escalation(row: sqlite3.Row) -> Escalation:
         id=row["id"],
         episode_id=row["episode_id"],
         run_id=row["run_id"],
-        labels=json.loads(row["labels"]),
-        annotations=json.loads(row["annotations"]),
+        labels=_decode(row["labels"]),
+        annotations=_decode(row["annotations"]),
         starts_at=row["starts_at"],
     )
 

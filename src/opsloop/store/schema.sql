@@ -33,13 +33,14 @@ CREATE TABLE episodes (
     ended_at    REAL,
     due_at      REAL,
     reason      TEXT NOT NULL DEFAULT '',
-    service     TEXT,  -- these three are labels that are searched for
+    service     TEXT,  -- these two are labels that are searched for
     policy      TEXT,
-    severity    TEXT,
+    rank        TEXT NOT NULL,  -- the severity, '~' without one: decided in this order
     UNIQUE (fingerprint, starts_ms),
     CHECK ((firing = 0) = (ended_at IS NOT NULL))
 ) STRICT;
 CREATE INDEX episodes_due ON episodes (due_at) WHERE due_at IS NOT NULL;
+CREATE INDEX episodes_ranked ON episodes (rank, due_at, id) WHERE due_at IS NOT NULL;
 CREATE INDEX episodes_firing ON episodes (id) WHERE firing = 1;
 CREATE INDEX episodes_open ON episodes (id) WHERE state <> 'closed';
 CREATE INDEX episodes_of_service ON episodes (service, ended_at) WHERE service IS NOT NULL;

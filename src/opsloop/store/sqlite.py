@@ -77,7 +77,7 @@ class SqliteStore:
 
     def next_due(self) -> float | None:
         row = self._row("next_due")
-        return None if row is None or row[0] is None else float(row[0])
+        return None if row is None else float(row[0])
 
     def episode(self, episode_id: int) -> Episode:
         row = self._row("episode", id=episode_id)
