@@ -14,6 +14,7 @@ from opsloop.compile.facts import grace_of
 from opsloop.compile.options import Options
 from opsloop.compile.receivers import PEOPLE, SECRETS, Node, people, receivers
 from opsloop.compile.selectors import one_of, quote
+from opsloop.compile.slo_names import BURN_CRITICAL, BURN_HIGH, DATA_MISSING, SLO
 from opsloop.compile.yamltext import dump
 
 _OWN_POSTS = (names.APPROVAL_NEEDED, names.REMEDIATION_FAILED)
@@ -172,7 +173,8 @@ def _inhibitions(catalog: Catalog, rules: list[AlertRule]) -> list[Node]:
     """What is told already, or is a consequence of it, is not told again."""
     engine = one_of("alertname", (names.REMEDIATION_FAILED, names.REMEDIATION_RUNNING))
     down = _is("alertname", names.SERVICE_DOWN)
-    symptoms = one_of("alertname", (names.HIGH_ERROR_RATE, names.HIGH_LATENCY))
+    symptoms = one_of("alertname", (names.HIGH_ERROR_RATE, names.HIGH_LATENCY, *burning))
+    burning = _burning(catalog)
     dependents = {service: users for service, users in dependents_of(catalog).items() if users}
     return [
         *(
@@ -194,6 +196,14 @@ def _inhibitions(catalog: Catalog, rules: list[AlertRule]) -> list[Node]:
             "equal": [names.SERVICE, names.INSTANCE, names.ENVIRONMENT],
         },
         *(
+            {  # the page of an objective over its ticket
+                "source_matchers": [_is("alertname", BURN_CRITICAL)],
+                "target_matchers": [_is("alertname", BURN_HIGH)],
+                "equal": [names.SERVICE, SLO, names.ENVIRONMENT],
+            }
+            for _ in burning[:1]  # none without objectives
+        ),
+        *(
             {
                 "source_matchers": [down, _is(names.SERVICE, service)],
                 "target_matchers": [symptoms, one_of(names.SERVICE, found)],
@@ -202,6 +212,12 @@ def _inhibitions(catalog: Catalog, rules: list[AlertRule]) -> list[Node]:
             for service, found in dependents.items()
         ),
     ]
+
+
+def _burning(catalog: Catalog) -> tuple[str, ...]:
+    """Alerts of objectives that errors and silence of a service that is down would fire."""
+    there = any(service.slos for service in catalog.services.values())
+    return (BURN_CRITICAL, BURN_HIGH, DATA_MISSING) if there else ()
 
 
 def dependents_of(catalog: Catalog) -> dict[str, list[str]]:

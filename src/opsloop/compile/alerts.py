@@ -90,6 +90,7 @@ def alert_rules(catalog: Catalog, options: Options) -> list[AlertRule]:
         *(_own(catalog, options, name) for name in catalog.alerts),
     ]
     about = {subject for rule in found for subject in rule.subjects}
+    about |= {name for name, service in catalog.services.items() if service.slos}
     if catalog.services and not about & set(catalog.services) and not catalog.alerts:
         raise BundleError(
             "alerts", "no service has one", "give a service targets, a process or metrics"

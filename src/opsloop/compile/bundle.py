@@ -20,6 +20,10 @@ from opsloop.compile.options import Options
 from opsloop.compile.prometheus import prometheus_yml
 from opsloop.compile.routes import routes_yml
 from opsloop.compile.rules import record_groups
+from opsloop.compile.slo_alerts import slo_alerts
+from opsloop.compile.slo_resolve import slo_specs
+from opsloop.compile.slo_rules import slo_groups
+from opsloop.compile.slo_tests import slo_test_files
 from opsloop.compile.yamltext import dump
 
 FORMAT = 1
@@ -40,12 +44,14 @@ def compile_catalog(catalog: Catalog, options: Options) -> Bundle:
     Raises InputError for a catalog that cannot be compiled, BundleError when its services would
     have no alert at all.
     """
+    specs = slo_specs(catalog, options)
+    objectives = slo_alerts(sorted(specs, key=lambda s: (s.service, s.slo)))
     rules = alert_rules(catalog, options)
-    groups = [*record_groups(catalog), *alert_groups(catalog, rules)]
+    groups = [*record_groups(catalog), *slo_groups(specs), *alert_groups(catalog, rules)]
     files = {
         names.PROMETHEUS_YML: prometheus_yml(catalog, options),
         names.ALERTMANAGER_YML: alertmanager_yml(catalog, options, rules),
-        names.ROUTES_YML: routes_yml(catalog, options, rules),
+        names.ROUTES_YML: routes_yml(catalog, options, rules, objectives),
         names.BLACKBOX_YML: blackbox_yml(),
         names.SUPERVISORD_CONF: supervisord_conf(catalog, options),
         names.ENGINE_JSON: engine_json(catalog, options, rules),
@@ -53,6 +59,7 @@ def compile_catalog(catalog: Catalog, options: Options) -> Bundle:
     for group in groups:
         files[f"{RULES_DIR}/{group['name']}.yml"] = dump({"groups": [group]})
     tests = test_files(catalog, rules, [group["name"] for group in groups])
+    tests |= slo_test_files(specs)
     files |= {f"{TESTS_DIR}/{name}": text for name, text in tests.items()}
     tested = {name.split(".")[0] for name in tests}
     untested = sorted({rule.alert for rule in rules} - tested)

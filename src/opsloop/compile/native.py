@@ -14,7 +14,6 @@ from opsloop.compile import places
 from opsloop.compile.options import Options
 from opsloop.errors import InputError
 
-DEFAULT_RETENTION = Duration(15 * 86_400_000)
 STATE = "%(ENV_OPSLOOP_STATE)s"
 PYTHON = "%(ENV_OPSLOOP_PYTHON)s"
 CATALOG_DIR = "%(ENV_OPSLOOP_CATALOG_DIR)s"
@@ -138,7 +137,7 @@ def _stack(catalog: Catalog, options: Options) -> list[Program]:
         address = f"--web.listen-address={places.listen(bind, port)}"
         return (_binary(name), address, _WEB_CONFIG, *flags)
 
-    retention = options.retention or catalog.stack.retention or DEFAULT_RETENTION
+    retention = options.retention or catalog.retention
     programs = [
         Program(
             "prometheus",

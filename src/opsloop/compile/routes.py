@@ -10,14 +10,21 @@ from opsloop.catalog.model import Catalog
 from opsloop.compile.alerts import AlertRule
 from opsloop.compile.options import Options
 from opsloop.compile.receivers import people
+from opsloop.compile.slo_alerts import SLOAlert
 from opsloop.compile.yamltext import dump
 
 _NOTE = "Each alert and its receivers; amtool config routes test shows the same."
 
 
-def routes_yml(catalog: Catalog, options: Options, rules: Iterable[AlertRule]) -> str:
+def routes_yml(
+    catalog: Catalog,
+    options: Options,
+    rules: Iterable[AlertRule],
+    objectives: Iterable[SLOAlert] = (),
+) -> str:
     """Said from the rules alone, not from the routes, so that a wrong route shows."""
     expected = [_rule(catalog, options, rule) for rule in rules]
+    expected += [_objective(catalog, options, alert) for alert in objectives]
     for severity in names.SEVERITIES:
         told = people(catalog, options, severity)
         for alert in (names.REMEDIATION_FAILED, names.APPROVAL_NEEDED):
@@ -38,3 +45,8 @@ def _rule(catalog: Catalog, options: Options, rule: AlertRule) -> dict[str, Any]
         return {"labels": labels, "receivers": [names.RECEIVER_ENGINE]}
     engine = [names.RECEIVER_ENGINE] if rule.policy else []
     return {"labels": labels, "receivers": [*engine, people(catalog, options, rule.severity)]}
+
+
+def _objective(catalog: Catalog, options: Options, alert: SLOAlert) -> dict[str, Any]:
+    labels = {"alertname": alert.alert, **alert.labels_for(alert.members[0])}
+    return {"labels": labels, "receivers": [people(catalog, options, alert.severity)]}

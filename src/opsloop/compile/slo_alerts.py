@@ -10,6 +10,7 @@ from typing import Any
 from opsloop import names
 from opsloop.catalog.slo import BurnPair, windows_for
 from opsloop.catalog.units import Duration
+from opsloop.compile import slo_texts
 from opsloop.compile.selectors import quote
 from opsloop.compile.slo_names import (
     ALERTING,
@@ -34,10 +35,10 @@ from opsloop.compile.slo_names import (
 )
 from opsloop.compile.slo_spec import SLOSpec
 from opsloop.compile.slo_windows import EACH
-from opsloop.compile.wording import ByLabel, Label, Part, Value, Wording
+from opsloop.compile.wording import Label, Part, Value, Wording
 
 NO_WAIT = Duration(0)
-COVERED = 6  # a long window must have data for a sixth of its length before it may fire
+COVERED = 6  # a long window, and a period, needs data for a sixth of its length to fire
 _OBJECT: tuple[Part, ...] = (Label(names.SERVICE), "/", Label(SLO))
 _PROMISE: tuple[Part, ...] = (Label(OBJECTIVE), " over ", Label(PERIOD))
 
@@ -58,11 +59,11 @@ class SLOAlert:
 
     @property
     def annotations(self) -> dict[str, Wording]:
-        found = {"summary": self.summary, "description": self.description}
-        runbooks = {s.service: s.runbook or "" for s in self.members}
-        if any(runbooks.values()):
-            found["runbook"] = Wording.of(ByLabel.of(names.SERVICE, runbooks))
-        return found
+        return {
+            "summary": self.summary,
+            "description": self.description,
+            **slo_texts.common(self.alert, self.members),
+        }
 
     def as_rule(self) -> dict[str, Any]:
         rule: dict[str, Any] = {"alert": self.alert, "expr": self.expr}
@@ -131,9 +132,15 @@ def _burning(members: Sequence[SLOSpec]) -> list[SLOAlert]:
                 expr="\nor\n".join(_burn_clause(spec, p, floor) for p, floor in pairs),
                 members=tuple(members),
                 labels=_labels(severity, _shared(spec)),
-                summary=Wording.of(*_OBJECT, " burns its error budget too fast"),
+                summary=Wording.of(
+                    *_OBJECT, " burns its error budget at ", Value("times"), " times the even pace"
+                ),
                 description=Wording.of(
-                    "Objective ", *_PROMISE, f": it burns faster than evenly by more than {limits}."
+                    "Objective ",
+                    *_PROMISE,
+                    ": errors come ",
+                    Value("times"),
+                    f" times as fast as its budget allows (limit {limits}).",
                 ),
             )
         )
@@ -210,13 +217,16 @@ def _exceeding(members: Sequence[SLOSpec]) -> list[SLOAlert]:
 
 def _exhausted(members: Sequence[SLOSpec]) -> SLOAlert:
     spec = members[0]
+    covered = int(spec.period.length) // int(TILE) // COVERED
     return SLOAlert(
         group=GROUP_BUDGET,
         alert=BUDGET_EXHAUSTED,
         severity="P1",
         expr=f"{LEFT_RATIO}{{{_matchers(spec)}}} <= 0\n"
         f"and on ({EACH}, {PERIOD})\n"
-        f"{period_sum('errors')} >= {spec.min_events}",
+        f"{period_sum('errors')} >= {spec.min_events}\n"
+        f"and on ({EACH}, {PERIOD})\n"
+        f"{period_sum('minutes')} >= {covered}",
         members=tuple(members),
         labels=_labels("P1", _shared(spec)),
         summary=Wording.of(*_OBJECT, " has spent its error budget"),

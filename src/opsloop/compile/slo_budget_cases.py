@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from opsloop.catalog.units import Duration
+from opsloop.compile.slo_alerts import COVERED
 from opsloop.compile.slo_budget import SETTLED
 from opsloop.compile.slo_cases import Fired, Sample
 from opsloop.compile.slo_names import (
@@ -62,42 +63,80 @@ def _rolling(spec: SLOSpec, forecast: bool) -> Iterator[BudgetCase]:
     look = _look_after(length + 2 * hour)
     now = look - int(SETTLED)
     began = now - length
+    burn = 2.0 if forecast else None
     closed: dict[int, Counts] = {
-        began - tick: (7e6, 9e5, 60.0),  # before the period
-        began: (5e6, 4e5, 60.0),  # on its edge, which belongs to what was before
-        began + tick: (90_000.0, 13.0, 60.0),
-        began + length // 2: (40_000.0, 5.0, 60.0),
-        now: (10_000.0, 2.0, 60.0),
-        look: (3e6, 2e5, 60.0),  # not settled yet
+        began - tick: (7e6, 9e5, 51.0),  # before the period
+        began: (5e6, 4e5, 52.0),  # on its edge, which belongs to what was before
+        began + tick: (90_000.0, 13.0, 53.0),
+        began + length // 2: (40_000.0, 5.0, 54.0),
+        now: (10_000.0, 2.0, 55.0),
+        look: (3e6, 2e5, 56.0),  # not settled yet
     }
     opened: dict[int, Counts] = {
-        began - recent: (1e6, 1e5, 59.0),  # too old: closed since
         began - recent + tick: (300.0, 3.0, 20.0),
-        now - tick: (700.0, 4.0, 30.0),
+        now - recent + tick: (700.0, 4.0, 30.0),
+        look: (2e6, 3e5, 59.0),  # not settled yet
     }
     inside = [v for at, v in closed.items() if began < at <= now]
-    sums = _sum(*inside, opened[now - tick], _minus(opened[began - recent + tick]))
+    both = opened[now - recent + tick], _minus(opened[began - recent + tick])
+    sums = _sum(*inside, *both)
     yield BudgetCase(
         "the period holds each page once",
         look,
         closed,
         opened,
         burn={look: 2.0},
-        samples=_all(spec, look, sums, length, 2.0 if forecast else None),
+        samples=_all(spec, look, sums, length, burn),
     )
-    young = int(LOOK)
-    pages: dict[int, Counts] = {young - tick - hour: (50_000.0, 6.0, 60.0)}
-    for burn in (1.0, 3.0):
+    page: dict[int, Counts] = {now - hour: (60_000.0, 7.0, float(length))}
+    yield BudgetCase(
+        "what was open long before is closed; more minutes than there are count as all",
+        look,
+        page,
+        {began - recent: (1e3, 1e2, 9.0), now - recent: (1e6, 1e5, 59.0)},
+        burn={look: 2.0},
+        samples=_all(spec, look, page[now - hour], length, burn),
+    )
+    yield BudgetCase(
+        "less than nothing is not known",
+        look,
+        {},
+        {began - tick: (1.0, 1.0, 1.0)},
+        samples=tuple(Sample(look, period_sum(k), None, "period") for k in KINDS),
+    )
+    yield from _young(spec, forecast)
+
+
+def _young(spec: SLOSpec, forecast: bool) -> Iterator[BudgetCase]:
+    """A part of the period has data: few events, one, none."""
+    look = int(LOOK)
+    at = look - int(TICK) - int(PAGE)
+    for total, errors, rate in ((50_000.0, 6.0, 1.0), (50_000.0, 6.0, 3.0), (1.0, 0.0, 2.0)):
+        counts = (total, errors, 60.0)
+        burn = rate if forecast else None
         yield BudgetCase(
-            f"a young period is covered in part; burn {burn:g}",
-            young,
-            pages,
-            {young - int(SETTLED) - recent: (1e6, 1e5, 59.0)},
-            burn={young: burn},
-            samples=_all(
-                spec, young, pages[young - tick - hour], length, burn if forecast else None
-            ),
+            f"a young period is covered in part; {total:g} events, burn {rate:g}",
+            look,
+            {at: counts},
+            burn={look: rate},
+            samples=_all(spec, look, counts, int(spec.period.length), burn),
         )
+    yield BudgetCase(
+        "no events: nothing is spent, and no ratio made up",
+        look,
+        {at: NOTHING},
+        burn={look: 2.0},
+        samples=(
+            *(
+                Sample(look, period_sum(k), v, "period")
+                for k, v in zip(KINDS, NOTHING, strict=True)
+            ),
+            Sample(look, RATIO_PERIOD, None, "period"),
+            Sample(look, LEFT_RATIO, None, "whole"),
+            Sample(look, LEFT_EVENTS, 0.0, "whole"),
+            Sample(look, LEFT_MINUTES, None, "whole"),
+        ),
+    )
 
 
 def _months(spec: SLOSpec, forecast: bool) -> Iterator[BudgetCase]:
@@ -135,23 +174,25 @@ def _months(spec: SLOSpec, forecast: bool) -> Iterator[BudgetCase]:
 
 
 def _spent(spec: SLOSpec) -> Iterator[BudgetCase]:
-    """Exactly spent fires; a little left, or too few errors to tell, does not."""
+    """Exactly spent fires; a little left, or too few errors or minutes to tell, does not."""
     budget, floor = spec.objective.budget, spec.min_events
     scale = -(-1000 * floor // budget.numerator)
     total, errors = float(budget.denominator * scale), float(budget.numerator * scale)
     look, at = int(LOOK), int(LOOK) - int(TICK) - int(PAGE)
-    cases: tuple[tuple[str, float, float, bool], ...] = (
-        ("exactly spent", total, errors, True),
-        ("an error is left", total, errors - 1, False),
-        (f"{floor} errors can tell", float(floor), float(floor), True),
-        (f"{floor - 1} errors cannot tell", float(floor), float(floor - 1), False),
+    enough = float(int(spec.period.length) // int(TILE) // COVERED)
+    cases: tuple[tuple[str, float, float, float, bool], ...] = (
+        ("exactly spent", total, errors, enough, True),
+        ("an error is left", total, errors - 1, enough, False),
+        (f"{floor} errors can tell", float(floor), float(floor), enough, True),
+        (f"{floor - 1} errors cannot tell", float(floor), float(floor - 1), enough, False),
+        (f"{enough - 1:.0f} minutes cannot tell", total, errors, enough - 1, False),
     )
-    for name, events, failed, fires in cases:
+    for name, events, failed, minutes, fires in cases:
         left = 1 - failed / events / float(spec.budget)
         yield BudgetCase(
             name,
             look,
-            {at: (events, failed, 60.0)},
+            {at: (events, failed, minutes)},
             months={at: 1},
             fired=(Fired(look, BUDGET_EXHAUSTED, left if fires else None),),
             burn={look: 2.0},

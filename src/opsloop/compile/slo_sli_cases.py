@@ -73,9 +73,10 @@ def _counters(indicator: Indicator, source: Counters) -> Iterator[SLICase]:
     yield _case(
         indicator, source, "a restart counts from 0, and loses nothing before it",
         [_one(
-            [100.0, 110.0, 120.0, STALE, n, n, 7.0, 17.0], [4.0, 6.0, 8.0, STALE, n, n, 1.0, 1.0]
+            [100.0, 110.0, 120.0, STALE, n, n, 119.0, 129.0],
+            [4.0, 6.0, 8.0, STALE, n, n, 7.0, 7.0],
         )],
-        [n, 12.0, 12.0, n, n, n, 8.0, 10.0], [n, 2.0, 2.0, n, n, n, 1.0, 0.0],
+        [n, 12.0, 12.0, n, n, n, 126.0, 10.0], [n, 2.0, 2.0, n, n, n, 7.0, 0.0],
     )  # fmt: skip
     back, known = (int(d) // int(TILE) for d in (LOOK_BACK, KNOWN_WITHIN))
     for away, found in ((back - 1, True), (back, False)):
@@ -103,6 +104,10 @@ def _counters(indicator: Indicator, source: Counters) -> Iterator[SLICase]:
     yield _case(
         indicator, source, "idle: 0 events are data",
         [_one([100.0] * 5, [3.0] * 5)], [n] + [0.0] * 4, [n] + [0.0] * 4,
+    )  # fmt: skip
+    yield _case(
+        indicator, source, "idle, and never failed: 0 errors, not no number",
+        [_one([100.0] * 5, [n] * 5)], [n] + [0.0] * 4, [n] + [0.0] * 4,
     )  # fmt: skip
 
 

@@ -62,6 +62,14 @@ class Runs:
     own: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class Links:
+    """Addresses that pages name: of the console and of Prometheus, without a slash at the end."""
+
+    console: str
+    prometheus: str
+
+
 Source = Counters | Rates | Ratio | Age | Runs
 
 
@@ -89,6 +97,7 @@ class SLOSpec:
     runbook: str | None = None
     scrape_interval: Duration = SCRAPE_INTERVAL
     scrape_timeout: Duration = SCRAPE_TIMEOUT
+    links: Links | None = None  # None: pages name no addresses
 
     @property
     def budget(self) -> str:

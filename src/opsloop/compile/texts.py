@@ -18,7 +18,7 @@ _SERVICE = Label(names.SERVICE)
 _INSTANCE = Label(names.INSTANCE)
 _RATIO = Value("humanizePercentage")
 _SECONDS = Value("humanizeDuration")
-_NOBODY = "No policy acts on this alert."
+NOBODY = "No policy acts on this alert."
 
 
 def service(
@@ -98,7 +98,7 @@ def host(
         "impact": Wording.of(impact),
         "runbook": Wording.of(default_runbook(alert)),
         **_links(catalog, options, series),
-        "remediation": Wording.of(_NOBODY),
+        "remediation": Wording.of(NOBODY),
     }
 
 
@@ -116,7 +116,7 @@ def monitoring(catalog: Catalog, options: Options) -> dict[str, Wording]:
         "impact": Wording.of("What it watches or does is not seen or not done meanwhile."),
         "runbook": Wording.of(default_runbook(names.MONITORING_DOWN)),
         **_links(catalog, options, "up"),
-        "remediation": Wording.of(_NOBODY),
+        "remediation": Wording.of(NOBODY),
     }
 
 
@@ -157,7 +157,7 @@ def console(catalog: Catalog, options: Options) -> str:
 def in_words(catalog: Catalog, name: str | None) -> str:
     """A policy in one sentence."""
     if name is None:
-        return _NOBODY
+        return NOBODY
     policy = catalog.remediation.policies[name]
     mode = {
         "auto": "acts by itself",

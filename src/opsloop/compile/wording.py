@@ -19,9 +19,10 @@ class Label:
 
 @dataclass(frozen=True, slots=True)
 class Value:
-    """The alert's value with its unit: a ratio as percentage, seconds as duration."""
+    """The alert's value with its unit: a ratio as percentage, seconds as duration, or how many
+    times."""
 
-    unit: Literal["humanizePercentage", "humanizeDuration"]
+    unit: Literal["humanizePercentage", "humanizeDuration", "times"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +45,7 @@ class ByLabel:
 
 
 Part = str | Label | Value | ByLabel
+_FUNCTIONS = {"times": 'printf "%.1f"'}  # where the template's word is another one
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +81,7 @@ def _template(part: Part) -> str:
     if isinstance(part, Label):
         return f"{{{{ $labels.{part.name} }}}}"
     if isinstance(part, Value):
-        return f"{{{{ $value | {part.unit} }}}}"
+        return f"{{{{ $value | {_FUNCTIONS.get(part.unit, part.unit)} }}}}"
     if isinstance(part, ByLabel):
         return _branches(part)
     return _literal(part)
@@ -114,6 +116,10 @@ def _render(part: Part, labels: Mapping[str, str], value: float) -> str:
     return part
 
 
+def _times(value: float) -> str:
+    return f"{value:.1f}"
+
+
 def _percentage(value: float) -> str:
     return f"{value * 100:.4g}%"
 
@@ -144,4 +150,4 @@ def _long_duration(seconds: float) -> str:
     return f"{sign}{mins}m {secs}s"
 
 
-_UNITS = {"humanizePercentage": _percentage, "humanizeDuration": _duration}
+_UNITS = {"humanizePercentage": _percentage, "humanizeDuration": _duration, "times": _times}

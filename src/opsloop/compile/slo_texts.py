@@ -1,0 +1,55 @@
+"""What pages about objectives say beside summary and description: impact, links, what the loop does."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+from urllib.parse import quote as escape
+
+from opsloop import names
+from opsloop.compile.slo_names import (
+    BUDGET_EXHAUSTED,
+    BURN_CRITICAL,
+    BURN_HIGH,
+    DATA_MISSING,
+    ERRORS_EXCEED,
+    LEFT_RATIO,
+    SLO,
+    TOTAL_TILE,
+)
+from opsloop.compile.texts import NOBODY, default_runbook
+from opsloop.compile.wording import ByLabel, Label, Wording
+
+if TYPE_CHECKING:
+    from opsloop.compile.slo_spec import SLOSpec
+
+IMPACT = {
+    BURN_CRITICAL: "More requests fail than was promised; the budget will be gone long before its"
+    " period ends.",
+    BURN_HIGH: "The budget will be spent before its period ends.",
+    DATA_MISSING: "Errors would not be seen, and the budget stands still.",
+    ERRORS_EXCEED: "Budget and burn rates of this objective are wrong.",
+    BUDGET_EXHAUSTED: "The promise to users is broken until errors leave the period.",
+}
+
+
+def common(alert: str, members: Sequence[SLOSpec]) -> dict[str, Wording]:
+    """impact, runbook, dashboard, console and remediation of an alert of these objectives."""
+    runbooks = {s.service: s.runbook or default_runbook(alert) for s in members}
+    found = {
+        "impact": Wording.of(IMPACT[alert]),
+        "runbook": Wording.of(ByLabel.of(names.SERVICE, runbooks)),
+    }
+    links = members[0].links
+    if links is not None:
+        series = TOTAL_TILE if alert == DATA_MISSING else LEFT_RATIO
+        graph = f"{links.prometheus}/graph?g0.tab=0&g0.range_input=1h&g0.expr="
+        parts: list[str | Label] = [
+            graph + escape(f'{series}{{service="', safe=""),
+            Label(names.SERVICE),
+        ]
+        if series == LEFT_RATIO:
+            parts += [escape('",slo="', safe=""), Label(SLO)]
+        found["dashboard"] = Wording.of(*parts, escape('"}', safe=""))
+        found["console"] = Wording.of(f"{links.console}/services/", Label(names.SERVICE))
+    return found | {"remediation": Wording.of(NOBODY)}

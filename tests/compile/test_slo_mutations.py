@@ -1,0 +1,131 @@
+"""Every SLO rule is broken in each small way, and a generated promtool test must see it."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import yaml
+
+from opsloop.compile.slo_spec import SLOSpec
+from opsloop.compile.yamltext import dump
+from tests.compile.slo_mutants import Mutant, Rule, mutants
+from tests.compile.slo_specs import SOURCES, spec, written
+from tests.support.servers import require
+
+# Which mutants may live, and why: how a rule's name begins, how the mutant's words begin.
+SURVIVORS = {
+    ("slo:total:tile1m", "[59999ms] to [60000ms]"): "the newest sample is newest at both ends",
+    ("slo:errors:tile1m", "[59999ms] to [60000ms]"): "the newest sample is newest at both ends",
+    ("slo:total:tile1m", "[30m] to [1800001ms]"): "a millisecond of a look-back",
+    ("slo:errors:tile1m", "[30m] to [1800001ms]"): "a millisecond of a look-back",
+    ("slo:total:tile1m", "[5m] to [300001ms]"): "a millisecond of a look-back",
+    ("slo:errors:tile1m", "[5m] to [300001ms]"): "a millisecond of a look-back",
+    ("slo:total:tile1m", "last_over_time( to count_over_time( 4"): "only whether it is there",
+    ("slo:errors:tile1m", "last_over_time( to count_over_time( 4"): "only whether it is there",
+    ("slo:errors:tile1m", "last_over_time( to count_over_time( 5"): "it is multiplied by 0",
+}
+STRIDE = 23  # the core tests take each so manieth mutant; a prime, so that all kinds come
+
+
+def rules_of(root: Path) -> Iterator[tuple[str, int, Rule]]:
+    """(file, place in its group, rule)."""
+    for name in ("slo.yml", "slo-budget.yml"):
+        group = yaml.safe_load((root / "rules" / name).read_text())["groups"][0]
+        for at, rule in enumerate(group["rules"]):
+            yield name, at, rule
+
+
+def named(rule: Rule) -> str:
+    return str(rule.get("record", rule.get("alert")))
+
+
+def tests_for(root: Path, file: str, rule: Rule) -> list[Path]:
+    """The test files that look at a rule, the quickest first."""
+    name = named(rule)
+    if file == "slo-budget.yml":
+        kinds = ["slo-budget-"]
+    elif name.endswith("tile1m"):
+        kinds = ["slo-sli-"]
+    elif name.endswith("month1h"):
+        kinds = ["slo-month-"]
+    else:
+        kinds = ["slo-windows-"]
+    found = [p for p in (root / "tests").glob("*.yml") if p.name.startswith(tuple(kinds))]
+    return sorted(found, key=lambda p: p.stat().st_size)
+
+
+def killed(root: Path, file: str, at: int, mutant: Mutant, folder: Path) -> bool:
+    """Whether a test fails; also True for a mutant that is no rule at all."""
+    (folder / "rules").mkdir(parents=True)
+    (folder / "tests").mkdir()
+    for path in (root / "rules").glob("*.yml"):
+        value = yaml.safe_load(path.read_text())
+        if path.name == file:
+            value["groups"][0]["rules"][at] = mutant.rule
+        (folder / "rules" / path.name).write_text(dump(value))
+    promtool = require("promtool")
+    checked = subprocess.run(
+        [promtool, "check", "rules", folder / "rules" / file], capture_output=True
+    )
+    if checked.returncode:
+        return True
+    for test in tests_for(root, file, mutant.rule):
+        path = folder / "tests" / test.name
+        path.write_text(test.read_text())
+        if subprocess.run([promtool, "test", "rules", path], capture_output=True).returncode:
+            return True
+    return False
+
+
+def explained(rule: Rule, what: str) -> bool:
+    name = named(rule)
+    return any(name.startswith(n) and what == w for n, w in SURVIVORS)
+
+
+def living(root: Path, folder: Path, every: int) -> list[str]:
+    """Survivors that nothing explains, among each `every`th mutant."""
+    found: list[str] = []
+    count = 0
+    for file, at, rule in rules_of(root):
+        for mutant in mutants(rule):
+            count += 1
+            if count % every or explained(rule, mutant.what):
+                continue
+            if not killed(root, file, at, mutant, folder / str(count)):
+                found.append(f"{named(rule)}: {mutant.what}")
+    assert count > 500, "mutants are made"
+    return found
+
+
+def objectives() -> list[SLOSpec]:
+    """Of one day, whose windows are the shortest; a calendar month's rules are made apart."""
+    return [spec(period="1d", objective="99%")]
+
+
+def test_some_broken_rules(tmp_path: Path) -> None:
+    root = written(objectives(), tmp_path / "built")
+    assert living(root, tmp_path / "mutants", STRIDE) == []
+
+
+@pytest.mark.full
+def test_no_broken_rule_passes_its_tests(tmp_path: Path) -> None:
+    root = written(objectives(), tmp_path / "built")
+    assert living(root, tmp_path / "mutants", 1) == []
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("name", ["good", "runs", "age"])
+def test_no_broken_tile_passes_its_tests(name: str, tmp_path: Path) -> None:
+    root = written([spec(source=SOURCES[name], sli=name)], tmp_path / "built")
+    found = []
+    for file, at, rule in rules_of(root):
+        if not rule.get("record", "").endswith("tile1m"):
+            continue
+        for n, mutant in enumerate(mutants(rule)):
+            folder = tmp_path / f"{rule['record']}-{n}"
+            if not explained(rule, mutant.what) and not killed(root, file, at, mutant, folder):
+                found.append(f"{rule['record']}: {mutant.what}")
+    assert found == []
