@@ -189,6 +189,8 @@ class EngineProcess:
             "opsloop_build_info": {(__version__,): 1.0},
             "opsloop_active": {(): float(self.loop.active)},
             "opsloop_loop_silent_seconds": {(): self.loop.silent_s},
+            "opsloop_config_last_reload_successful": {(): float(self.loop.read_ok)},
+            "opsloop_config_last_reload_success_timestamp_seconds": {(): self.loop.read_at},
             "opsloop_actions_under_way": {(): float(self.workers.pending)},
             "opsloop_store_commits": {(): float(self.store.writer.commits)},
         }
@@ -204,6 +206,8 @@ _GAUGES: Final[Mapping[str, str]] = {
     "opsloop_build_info": "Always 1. | version",
     "opsloop_active": "1 while this engine holds the lease.",
     "opsloop_loop_silent_seconds": "Since the engine's loop turned last.",
+    "opsloop_config_last_reload_successful": "1 when engine.json was taken at the last SIGHUP.",
+    "opsloop_config_last_reload_success_timestamp_seconds": "When engine.json was taken last.",
     "opsloop_actions_under_way": "Actions that were begun and have no result yet.",
     "opsloop_store_commits": "Transactions since the start; each is one fsync.",
     "opsloop_paused": "1 while the kill switch is on.",

@@ -18,6 +18,7 @@ from typing import Any
 
 import pytest
 import urllib3
+from prometheus_client.parser import text_string_to_metric_families
 
 from opsloop import names
 from opsloop.drivers.loop import EngineLoop
@@ -195,9 +196,12 @@ def test_pause_over_http_and_by_another_process(up: tuple[State, Server]) -> Non
 def test_sighup_takes_a_changed_bundle_and_refuses_a_broken_one(state: State) -> None:
     with state.start() as server:
         assert len(state.scraped()) == 2
+        taken, first = _config(server)
+        assert taken == 1
         state.write(catalog(wanted=3))
         server.signal(signal.SIGHUP)
         wait_until(lambda: len(state.scraped()) == 3, "the changed bundle is in force")
+        wait_until(lambda: _config(server)[1] > first, "it says so")
         state.engine_json.write_text("{")
         server.signal(signal.SIGHUP)
         wait_until(
@@ -205,6 +209,20 @@ def test_sighup_takes_a_changed_bundle_and_refuses_a_broken_one(state: State) ->
         )
         assert server.get("/healthz")["ready"] is True
         assert len(state.scraped()) == 3
+        assert _config(server)[0] == 0
+
+
+def _config(server: Server) -> tuple[float, float]:
+    """(the last reload succeeded, when one last did), as other programs of the stack say it."""
+    with urllib3.PoolManager(retries=False, timeout=20.0) as pool:
+        text = pool.request("GET", server.url + "/metrics", headers=dict(server.headers)).data
+    values = {
+        f.name: f.samples[0].value
+        for f in text_string_to_metric_families(text.decode())
+        if f.samples
+    }
+    prefix = "opsloop_config_last_reload_success"
+    return values[f"{prefix}ful"], values[f"{prefix}_timestamp_seconds"]
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

@@ -30,6 +30,8 @@ class EngineLoop:
         self._reload = False
         self._stop_by: float | None = None
         self._turned_at = time.monotonic()
+        self.read_ok = True  # whether engine.json was taken when it was read last
+        self.read_at = time.time()  # when it was taken last, unix seconds
         self._thread = threading.Thread(target=self._run, name="loop", daemon=True)
 
     def start(self) -> None:
@@ -108,6 +110,8 @@ class EngineLoop:
         self._reload = False
         try:
             self._engine = self._make()
+            self.read_ok, self.read_at = True, time.time()
             log.info("engine.json was read anew", extra={"action": "reload"})
         except OpsloopError as error:
+            self.read_ok = False
             log.error("the old engine.json stays in force: %s", error)
