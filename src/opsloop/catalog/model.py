@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from opsloop.catalog.policy import Remediation
-from opsloop.catalog.slo import SLO
+from opsloop.catalog.slo import RETENTION_UNSET, SLO, required_retention
 from opsloop.catalog.units import Duration, Share
 
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9-]{0,47}$")]
@@ -261,6 +261,18 @@ class Catalog(Model):
     rules: dict[MetricName, Rule] = {}
     alerts: dict[AlertName, Alert] = {}
     remediation: Remediation = Remediation()
+
+    @property
+    def retention(self) -> Duration:
+        """How long samples are kept: as set, else the larger of 15d and what objectives need."""
+        if self.stack.retention is not None:
+            return self.stack.retention
+        needed = [
+            required_retention(slo.window)
+            for service in self.services.values()
+            for slo in service.slos.values()
+        ]
+        return max([RETENTION_UNSET, *needed], key=int)
 
     def process_of(self, service: str) -> Process | None:
         name = self.services[service].process

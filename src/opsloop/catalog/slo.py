@@ -30,6 +30,7 @@ DAY = Duration(86_400_000)
 SHORTEST_PERIOD = DAY
 LONGEST_PERIOD = Duration(90 * DAY)
 NOMINAL_MONTH = Duration(30 * DAY)  # what the windows of a calendar month are scaled by
+RETENTION_UNSET = Duration(15 * DAY)  # kept where no objective needs more
 RETENTION_MARGIN = Duration(2 * DAY)
 SHORTEST_SHORT = Duration(2 * MINUTE)
 SHORTEST_LONG = Duration(10 * MINUTE)

@@ -173,8 +173,8 @@ def _inhibitions(catalog: Catalog, rules: list[AlertRule]) -> list[Node]:
     """What is told already, or is a consequence of it, is not told again."""
     engine = one_of("alertname", (names.REMEDIATION_FAILED, names.REMEDIATION_RUNNING))
     down = _is("alertname", names.SERVICE_DOWN)
-    symptoms = one_of("alertname", (names.HIGH_ERROR_RATE, names.HIGH_LATENCY, *burning))
     burning = _burning(catalog)
+    symptoms = one_of("alertname", (names.HIGH_ERROR_RATE, names.HIGH_LATENCY, *burning))
     dependents = {service: users for service, users in dependents_of(catalog).items() if users}
     return [
         *(
