@@ -92,7 +92,7 @@ def test_the_manifest_tells_one_input_from_another() -> None:
             (catalog, Options(Ports(1))),
             (catalog, Options(pagerduty="none")),
             (catalog, Options(retention=Duration.of(86_400))),
-            (catalogs.shop({"PROMETHEUS_RETENTION": "3d"}), Options()),
+            (catalogs.shop({"PROMETHEUS_RETENTION": "60d"}), Options()),
         )
     }
     assert len(inputs) == 5

@@ -62,8 +62,10 @@ def test_every_alert_has_tests_that_pass(build: Path) -> None:
         if "alert" in rule
     }
     tested = {path.name.split(".")[0] for path in tests}
-    assert {alert for alert, _ in alerts} == tested
-    assert len(tests) >= len(alerts)
+    assert {alert for alert, _ in alerts if not alert.startswith("SLO")} == {
+        name for name in tested if not name.startswith("slo-")
+    }
+    assert len(tests) >= len({(a, p) for a, p in alerts if not a.startswith("SLO")})
 
 
 def test_alertmanager_takes_the_configuration(build: Path) -> None:

@@ -59,7 +59,7 @@ def compile_catalog(catalog: Catalog, options: Options) -> Bundle:
     for group in groups:
         files[f"{RULES_DIR}/{group['name']}.yml"] = dump({"groups": [group]})
     tests = test_files(catalog, rules, [group["name"] for group in groups])
-    tests |= slo_test_files(specs)
+    tests |= slo_test_files(specs, sample=True)
     files |= {f"{TESTS_DIR}/{name}": text for name, text in tests.items()}
     tested = {name.split(".")[0] for name in tests}
     untested = sorted({rule.alert for rule in rules} - tested)

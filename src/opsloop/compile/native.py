@@ -9,7 +9,6 @@ from dataclasses import dataclass
 
 from opsloop import names
 from opsloop.catalog.model import Catalog, Process
-from opsloop.catalog.units import Duration
 from opsloop.compile import places
 from opsloop.compile.options import Options
 from opsloop.errors import InputError

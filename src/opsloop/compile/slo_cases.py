@@ -210,12 +210,13 @@ def _idle(spec: SLOSpec) -> WindowCase:
     pair = min(spec.pairs, key=lambda p: int(p.long))
     tick = tick_of(pair)
     busy = _burns(spec, pair, [0.5] * 4)
-    quiet = [0.0] * (int(pair.long) // int(tick) + 5)
-    line = Timeline(tick, [*busy.total, *quiet], [*busy.errors, *quiet])
+    zeros = [0.0] * (int(pair.long) // int(_step_of(tick)) + 5)
+    quiet = _told(tick, zeros, zeros)
+    line = Timeline(tick, [*busy.total, *quiet.total], [*busy.errors, *quiet.errors])
     samples = [
         s
         for window in pair.windows
-        for at in (3 + int(window) // int(tick), len(line) - 1)
+        for at in (len(busy) - 1 + int(window) // int(tick), len(line) - 1)
         for s in _samples(spec, line, window, at)
     ]
     case = _alert_case(spec, "idle: no ratio, no alert", pair.kind, line)

@@ -43,12 +43,19 @@ _RULES = "../rules"
 UNDER_TEST = "under-test"  # an SLI that no tile rule writes
 
 
-def slo_test_files(specs: Iterable[SLOSpec]) -> dict[str, str]:
-    """File name to text: one for each set of objectives with equal alerts."""
+MOST_SLIS = 2  # of one shape that are tested when only a sample is
+
+
+def slo_test_files(specs: Iterable[SLOSpec], *, sample: bool = False) -> dict[str, str]:
+    """File name to text: one for each set of objectives with equal alerts, and for each SLI.
+
+    sample: of the sets that differ in the objective alone the strictest, and of the SLIs with a
+    source of one shape the first two: the rest are the same rules with other numbers.
+    """
     ordered = sorted(specs, key=lambda s: (s.service, s.slo))
     alerts = slo_alerts(ordered)
     files: dict[str, str] = {}
-    for members in alike(ordered):
+    for members in _strictest(alike(ordered)) if sample else alike(ordered):
         subject = Subject(members[0], alerts)
         for at, group in enumerate(_by_tick(window_cases(subject.spec, members))):
             tests = [_windows(subject, c) for c in group]
@@ -58,12 +65,29 @@ def slo_test_files(specs: Iterable[SLOSpec]) -> dict[str, str]:
         budgets = budget_cases(subject.spec, window is not None)
         tests = [_budget(subject, c, window) for c in budgets]
         files[f"slo-budget-{subject.stem}.yml"] = _file(tests, LOOK, GROUP_BUDGET)
-    for indicator in indicators(ordered):
+    found = indicators(ordered)
+    for indicator in _of_each_shape(found) if sample else found:
         if cases := sli_cases(indicator):
             tests = [_sli(indicator, c) for c in cases]
             name = re.sub(r"[^A-Za-z0-9.-]", "_", indicator.name)
             files[f"slo-sli-{name}.yml"] = _file(tests, TILE, GROUP_WINDOWS)
     return files
+
+
+def _strictest(sets: Iterable[list[SLOSpec]]) -> list[list[SLOSpec]]:
+    chosen: dict[tuple[str, str], list[SLOSpec]] = {}
+    for members in sorted(sets, key=lambda m: m[0].objective.budget):
+        chosen.setdefault((str(members[0].period), members[0].alerting), members)
+    return list(chosen.values())
+
+
+def _of_each_shape(found: Iterable[Indicator]) -> list[Indicator]:
+    shapes: dict[tuple[object, ...], list[Indicator]] = {}
+    for indicator in found:
+        source = indicator.source
+        parts = tuple(getattr(source, part, None) is not None for part in ("errors", "good"))
+        shapes.setdefault((type(source), source.own, parts), []).append(indicator)
+    return [i for members in shapes.values() for i in members[:MOST_SLIS]]
 
 
 @dataclass(frozen=True, slots=True)
