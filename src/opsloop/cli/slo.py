@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from opsloop.cli import output
+from opsloop.cli import output, slo_backfill
 from opsloop.cli.options import json_option, with_settings
 from opsloop.errors import ArgumentError
 from opsloop.settings import Settings
@@ -33,13 +33,17 @@ class _ServiceOrCommand(click.Group):
 @click.group("slo", cls=_ServiceOrCommand, short_help="Show error budgets, and what spent them.")
 def command() -> None:
     """`opsloop slo` lists the error budget of every objective; `opsloop slo SERVICE` shows one
-    service's in detail, with the burn-down and the incidents that spent it.
+    service's in detail, with the burn-down and the incidents that spent it; `opsloop slo backfill`
+    fills them from the history that Prometheus has.
 
     With --json: {"slos": [{"service", "slo", "objective", "window", "state", "sli",
     "budget_left", "errors_left", "minutes_left", "burn", "coverage", "exhausted_at"}]}; for a
     SERVICE each also has "burn_down": [[unix seconds, left]] and "incidents": [{"began_at",
     "ended_at", "errors", "budget_spent", "peak_burn", "episodes"}].
     """
+
+
+command.add_command(slo_backfill.command)
 
 
 @command.command("show", hidden=True)

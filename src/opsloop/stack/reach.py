@@ -16,6 +16,12 @@ QUERY_TIMEOUT_S = 30.0  # a person waits, and a range over a long period takes i
 
 def prometheus_of(state: Path) -> Prometheus:
     """The Prometheus of the stack in `state`. Raises NotRunning when none is up."""
+    url, auth = prometheus_address(state)
+    return Prometheus(HttpClient(timeout_s=QUERY_TIMEOUT_S), url, auth, timeout_s=QUERY_TIMEOUT_S)
+
+
+def prometheus_address(state: Path) -> tuple[str, BasicAuth]:
+    """Its URL, and who may ask it. Raises NotRunning when the stack is not up."""
     folder = StateFolder(state)
     info = folder.read()
     if info is None or not info.started:
@@ -23,5 +29,4 @@ def prometheus_of(state: Path) -> Prometheus:
             f"the stack in {folder.root}", "is not running", "start it with `opsloop up`"
         )
     auth = BasicAuth(names.SCRAPE_USER, folder.secrets / names.SECRET_SCRAPE_PASSWORD)
-    url = f"http://127.0.0.1:{Ports(info.port_base).prometheus}"
-    return Prometheus(HttpClient(timeout_s=QUERY_TIMEOUT_S), url, auth, timeout_s=QUERY_TIMEOUT_S)
+    return f"http://127.0.0.1:{Ports(info.port_base).prometheus}", auth
