@@ -24,6 +24,12 @@ class Model(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
+class StackSLO(Model):
+    """How objectives are recorded."""
+
+    sloth_names: bool = False  # Sloth's metric names beside ours, for dashboards made for Sloth
+
+
 class Stack(Model):
     """The stack itself: intervals, retention, where it runs and binds."""
 
@@ -37,6 +43,7 @@ class Stack(Model):
     bind: str = "127.0.0.1"
     runtime: Literal["native", "docker", "external"] | None = None  # unset: what the machine has
     external_labels: dict[LabelName, str] = {}
+    slo: StackSLO = StackSLO()
     console_url: str | None = None  # unset: the console's own address
     binaries: dict[Name, str] = {}  # program name -> path, wins over PATH
 

@@ -23,6 +23,7 @@ from opsloop.compile.rules import record_groups
 from opsloop.compile.slo_alerts import slo_alerts
 from opsloop.compile.slo_resolve import slo_specs
 from opsloop.compile.slo_rules import slo_groups
+from opsloop.compile.slo_sloth import sloth_groups
 from opsloop.compile.slo_tests import slo_test_files
 from opsloop.compile.yamltext import dump
 
@@ -48,6 +49,8 @@ def compile_catalog(catalog: Catalog, options: Options) -> Bundle:
     objectives = slo_alerts(sorted(specs, key=lambda s: (s.service, s.slo)))
     rules = alert_rules(catalog, options)
     groups = [*record_groups(catalog), *slo_groups(specs), *alert_groups(catalog, rules)]
+    if catalog.stack.slo.sloth_names:
+        groups += sloth_groups(specs)
     files = {
         names.PROMETHEUS_YML: prometheus_yml(catalog, options),
         names.ALERTMANAGER_YML: alertmanager_yml(catalog, options, rules),

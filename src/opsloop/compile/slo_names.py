@@ -36,6 +36,7 @@ ERRORS_EXCEED: Final = "SLOErrorsExceedTotal"
 GROUP_OBJECTIVES: Final = "slo-objectives"
 GROUP_WINDOWS: Final = "slo"
 GROUP_BUDGET: Final = "slo-budget"
+GROUP_SLOTH: Final = "slo-sloth"
 
 TILE: Final = Duration(60_000)
 PAGE: Final = Duration(3_600_000)
