@@ -12,10 +12,10 @@ from opsloop.compile import samples
 from opsloop.compile.selectors import Selector
 from opsloop.compile.slo_expected import Count, Timeline
 from opsloop.compile.slo_names import TILE
+from opsloop.compile.slo_promtool import STALE
 from opsloop.compile.slo_spec import Age, Counters, Indicator, Runs
 from opsloop.compile.slo_tiles import KNOWN_WITHIN, LOOK_BACK, delay_of
 
-STALE = float("inf")  # stands for promtool's `stale`: the target could not be scraped
 _Series: TypeAlias = tuple[str, dict[str, str]]  # metric, labels
 _INSTANCES = ("10.0.0.1:8000", "10.0.0.2:8000")
 _GROWTH, _FAILING = 10.0, 2.0  # a minute

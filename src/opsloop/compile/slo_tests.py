@@ -9,12 +9,12 @@ from typing import Any
 
 from opsloop import names
 from opsloop.catalog.units import Duration
-from opsloop.compile.selectors import quote
 from opsloop.compile.slo_alerts import SLOAlert, alike, slo_alerts
 from opsloop.compile.slo_budget import forecast_window
 from opsloop.compile.slo_budget_cases import LOOK, TICK, BudgetCase, budget_cases
 from opsloop.compile.slo_cases import Fired, Sample, WindowCase, window_cases
 from opsloop.compile.slo_expected import Count
+from opsloop.compile.slo_ledger_tests import ledger_test_files
 from opsloop.compile.slo_names import (
     BUDGET,
     ERRORS_TILE,
@@ -33,15 +33,9 @@ from opsloop.compile.slo_names import (
     month_page,
     open_page,
 )
-from opsloop.compile.slo_sli_cases import STALE, SLICase, sli_cases
+from opsloop.compile.slo_promtool import UNDER_TEST, series, test_file, values
+from opsloop.compile.slo_sli_cases import SLICase, sli_cases
 from opsloop.compile.slo_spec import Indicator, SLOSpec, indicators
-from opsloop.compile.testseries import number
-from opsloop.compile.yamltext import dump
-
-_NOTE = "Written by opsloop build; run by promtool test rules."
-_RULES = "../rules"
-UNDER_TEST = "under-test"  # an SLI that no tile rule writes
-
 
 MOST_SLIS = 2  # of one shape that are tested when only a sample is
 
@@ -54,23 +48,23 @@ def slo_test_files(specs: Iterable[SLOSpec], *, sample: bool = False) -> dict[st
     """
     ordered = sorted(specs, key=lambda s: (s.service, s.slo))
     alerts = slo_alerts(ordered)
-    files: dict[str, str] = {}
+    files = ledger_test_files(ordered)
     for members in _strictest(alike(ordered)) if sample else alike(ordered):
         subject = Subject(members[0], alerts)
         for at, group in enumerate(_by_tick(window_cases(subject.spec, members))):
             tests = [_windows(subject, c) for c in group]
             name = f"slo-windows-{subject.stem}.{at}.yml"
-            files[name] = _file(tests, group[0].timeline.tick, GROUP_WINDOWS)
+            files[name] = test_file(tests, group[0].timeline.tick, GROUP_WINDOWS)
         window = forecast_window(subject.spec.period, ordered)
         budgets = budget_cases(subject.spec, window is not None)
         tests = [_budget(subject, c, window) for c in budgets]
-        files[f"slo-budget-{subject.stem}.yml"] = _file(tests, LOOK, GROUP_BUDGET)
+        files[f"slo-budget-{subject.stem}.yml"] = test_file(tests, LOOK, GROUP_BUDGET)
     found = indicators(ordered)
     for indicator in _of_each_shape(found) if sample else found:
         if cases := sli_cases(indicator):
             tests = [_sli(indicator, c) for c in cases]
             name = re.sub(r"[^A-Za-z0-9.-]", "_", indicator.name)
-            files[f"slo-sli-{name}.yml"] = _file(tests, TILE, GROUP_WINDOWS)
+            files[f"slo-sli-{name}.yml"] = test_file(tests, TILE, GROUP_WINDOWS)
     return files
 
 
@@ -120,16 +114,6 @@ class Subject:
 def _by_tick(cases: Sequence[WindowCase]) -> list[list[WindowCase]]:
     ticks = sorted({int(c.timeline.tick) for c in cases})
     return [[c for c in cases if int(c.timeline.tick) == tick] for tick in ticks]
-
-
-def _file(tests: list[dict[str, Any]], tick: Duration, *groups: str) -> str:
-    value = {
-        "rule_files": [f"{_RULES}/{group}.yml" for group in groups],
-        "evaluation_interval": str(tick),
-        "group_eval_order": list(groups),
-        "tests": tests,
-    }
-    return dump(value, _NOTE)
 
 
 def _windows(subject: Subject, case: WindowCase) -> dict[str, Any]:
@@ -212,30 +196,6 @@ def _at_times(found: Mapping[int, float]) -> str:
     for at, value in found.items():
         counts[at // int(TICK)] = value
     return values(counts)
-
-
-def series(name: str, labels: Mapping[str, str]) -> str:
-    inside = ",".join(f"{k}={quote(v)}" for k, v in sorted(labels.items()))
-    return f"{name}{{{inside}}}"
-
-
-def values(counts: Sequence[Count]) -> str:
-    """promtool's notation, with runs of equal values in short."""
-    parts: list[str] = []
-    at = 0
-    while at < len(counts):
-        run = 1
-        while at + run < len(counts) and counts[at + run] == counts[at]:
-            run += 1
-        value = counts[at]
-        if value is None:
-            parts.append(f"_x{run}" if run > 1 else "_")
-        elif value == STALE:
-            parts += ["stale"] * run
-        else:
-            parts.append(f"{number(value)}x{run - 1}" if run > 1 else number(value))
-        at += run
-    return " ".join(parts)
 
 
 def _sample(subject: Subject, sample: Sample, time: str) -> dict[str, Any]:
