@@ -61,6 +61,7 @@ BUILD_DIR: Final = "build"
 SECRETS_DIR: Final = "secrets"
 TARGETS_DIR: Final = "targets"  # file_sd of process-backed services, written by up and the engine
 LOGS_DIR: Final = "logs"
+TEXTFILE_DIR: Final = "textfile"  # metrics of backups, read by node-exporter
 DATA_DIR: Final = "data"
 STORE_FILE: Final = "data/engine.sqlite"
 INBOX_FILE: Final = "data/inbox.sqlite"

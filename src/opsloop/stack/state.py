@@ -24,7 +24,7 @@ RUN_DIR = "run"
 _OURS = frozenset(
     {
         *(names.BUILD_DIR, names.SECRETS_DIR, names.TARGETS_DIR, names.DATA_DIR, names.LOGS_DIR),
-        *(RUN_DIR, STACK_JSON, ".gitignore"),
+        *(names.TEXTFILE_DIR, RUN_DIR, STACK_JSON, ".gitignore"),
     }
 )
 # Group and others may pass through data/ (a database that runs as another user lies there) but
@@ -35,6 +35,7 @@ _MODES = {
     names.TARGETS_DIR: 0o755,
     names.DATA_DIR: 0o711,
     names.LOGS_DIR: 0o755,
+    names.TEXTFILE_DIR: 0o755,
     RUN_DIR: 0o700,
 }
 # sun_path holds 107 bytes, and supervisord binds NAME.PID before it renames.
