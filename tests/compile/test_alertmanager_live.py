@@ -120,6 +120,7 @@ def stage(tmp_path: Path, *, engine: bool = True) -> Iterator[Stage]:
     config = build / names.ALERTMANAGER_YML
     with ExitStack() as stack:
         people = stack.enter_context(receiver(ports.inbox))
+        people.answer(200, b"ok")  # as Slack does; newer Alertmanagers read it
         loop = stack.enter_context(receiver(ports.engine)) if engine else None
         server = stack.enter_context(alertmanager(config, config.parent))
         yield Stage(server, people, loop)
