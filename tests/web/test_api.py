@@ -220,6 +220,23 @@ def test_a_bad_body_pauses_nothing(face: Face, body: bytes, status: int) -> None
     assert face.store.paused() == (False, "")
 
 
+@pytest.mark.parametrize(
+    ("origin", "status"),
+    [
+        ("http://127.0.0.1:8081", 200),
+        ("http://evil.example", 403),
+        ("http://127.0.0.1:9999", 403),
+        ("null", 403),
+        ("http://[", 403),
+    ],
+)
+def test_a_page_of_another_origin_changes_nothing(face: Face, origin: str, status: int) -> None:
+    """The browser sends the password that it knows, whichever page asks."""
+    response = ask(face, "POST", "/api/v1/pause", b"", BASIC, ("origin", origin))
+    assert response.status == status
+    assert face.store.paused()[0] is (status == 200)
+
+
 def test_a_store_that_refuses_is_503(face: Face) -> None:
     face.store.close()
     response = ask(face, "POST", "/api/v1/pause", b"", BASIC)

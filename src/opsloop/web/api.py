@@ -22,7 +22,7 @@ from opsloop.remediation.plan import Run
 from opsloop.report import episodes as episode_rows
 from opsloop.report import runs as run_rows
 from opsloop.web import intake
-from opsloop.web.auth import host_allowed
+from opsloop.web.auth import host_allowed, same_origin
 from opsloop.web.metrics import CONTENT_TYPE, EngineMetrics
 
 MAX_LISTED = 1000
@@ -84,6 +84,9 @@ class Api:
                     401,
                     {"www-authenticate": 'Basic realm="opsloop"'},
                 )
+            if request.method == "POST" and not same_origin(request.headers):
+                # A browser that knows the password would send it along for any page.
+                return JSONResponse({"error": "a page of another origin may change nothing"}, 403)
             response: Response = await endpoint(request)
             return response
 

@@ -8,7 +8,7 @@ import contextlib
 import hmac
 import ipaddress
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Final
 
@@ -101,3 +101,14 @@ def host_allowed(header: bytes | None, allowed: frozenset[str] | None) -> bool:
     text = (header or b"").decode("latin-1").strip().lower()
     name = text[1:].partition("]")[0] if text.startswith("[") else text.partition(":")[0]
     return name in allowed
+
+
+def same_origin(headers: Mapping[str, str]) -> bool:
+    """Whether a request comes from a page of ours, or from no page at all.
+
+    A command-line client sends no Origin; a browser sends it with each POST.
+    """
+    origin = headers.get("origin")
+    if origin is None:
+        return True
+    return origin.partition("://")[2].lower() == headers.get("host", "").lower()
