@@ -7,11 +7,14 @@ from pathlib import Path
 from opsloop import names
 from opsloop.drivers.http import BasicAuth, HttpClient
 from opsloop.drivers.prometheus import Prometheus
+from opsloop.drivers.rules import AlertRules
+from opsloop.drivers.silences import AlertDesk
 from opsloop.errors import NotRunning
 from opsloop.settings import Ports
 from opsloop.stack.state import StateFolder
 
 QUERY_TIMEOUT_S = 30.0  # a person waits, and a range over a long period takes its time
+LIST_TIMEOUT_S = 5.0  # lists are short; one that hangs must not hide the other
 
 
 def prometheus_of(state: Path) -> Prometheus:
@@ -22,6 +25,24 @@ def prometheus_of(state: Path) -> Prometheus:
 
 def prometheus_address(state: Path) -> tuple[str, BasicAuth]:
     """Its URL, and who may ask it. Raises NotRunning when the stack is not up."""
+    ports, auth = _running(state)
+    return f"http://127.0.0.1:{ports.prometheus}", auth
+
+
+def rules_of(state: Path) -> AlertRules:
+    """The rules of its Prometheus. Raises NotRunning when none is up."""
+    url, auth = prometheus_address(state)
+    return AlertRules(HttpClient(timeout_s=LIST_TIMEOUT_S), url, auth, timeout_s=LIST_TIMEOUT_S)
+
+
+def alertmanager_of(state: Path) -> AlertDesk:
+    """The Alertmanager of the stack in `state`. Raises NotRunning when none is up."""
+    ports, auth = _running(state)
+    url = f"http://127.0.0.1:{ports.alertmanager}"
+    return AlertDesk(HttpClient(timeout_s=LIST_TIMEOUT_S), [url], auth, timeout_s=LIST_TIMEOUT_S)
+
+
+def _running(state: Path) -> tuple[Ports, BasicAuth]:
     folder = StateFolder(state)
     info = folder.read()
     if info is None or not info.started:
@@ -29,4 +50,4 @@ def prometheus_address(state: Path) -> tuple[str, BasicAuth]:
             f"the stack in {folder.root}", "is not running", "start it with `opsloop up`"
         )
     auth = BasicAuth(names.SCRAPE_USER, folder.secrets / names.SECRET_SCRAPE_PASSWORD)
-    return f"http://127.0.0.1:{Ports(info.port_base).prometheus}", auth
+    return Ports(info.port_base), auth
