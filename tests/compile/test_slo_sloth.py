@@ -17,9 +17,9 @@ from opsloop.compile.slo_names import (
     burn_rate,
     window_ratio,
 )
+from opsloop.compile.slo_promtool import series
 from opsloop.compile.slo_sloth import sloth_groups
 from opsloop.compile.slo_spec import SLOSpec
-from opsloop.compile.slo_tests import series
 from opsloop.compile.yamltext import dump
 from tests.compile import catalogs
 from tests.compile.slo_specs import spec
