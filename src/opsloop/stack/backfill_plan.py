@@ -119,11 +119,11 @@ def make_plan(
     now: int,
 ) -> Plan:
     """tiles: the first of each (SLI, service) that Prometheus has; since, now: unix ms."""
-    begin = since
+    earliest = page_of(since)  # whole pages: what is open when a window begins is known then
     if storage.retention is not None:
-        begin = max(begin, now - int(storage.retention) + _PAGE)
+        earliest = max(earliest, page_of(now - int(storage.retention)) + 1)
     if storage.lowest is not None:
-        begin = max(begin, storage.lowest - _PAGE)
+        earliest = max(earliest, page_of(storage.lowest))
     phase = usual_phase(tiles.values())
     spans = []
     for past in pasts:
@@ -133,7 +133,7 @@ def make_plan(
             if (done := journal.done_from(key)) is not None:
                 end = min(end, done)
             own_phase = tiles.get(key, phase) % _TILE
-            span = _span(past, service, begin, end, storage.head_began, own_phase)
+            span = _span(past, service, earliest, end, storage.head_began, own_phase)
             if span is not None:
                 spans.append(span)
     named = {p.name for p in pasts}
@@ -151,10 +151,9 @@ def usual_phase(moments: Iterable[int]) -> int:
 
 
 def _span(
-    past: Past, service: str, begin: int, end: int, head_began: int, phase: int
+    past: Past, service: str, first_page: int, end: int, head_began: int, phase: int
 ) -> Span | None:
     last = on_grid(min(end, head_began) - 1 - _TILE, phase)
-    first_page = page_of(begin + _PAGE - 1)
     if first_page > page_of(last):
         if last + _TILE >= end:
             return None
