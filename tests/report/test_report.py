@@ -261,6 +261,9 @@ def test_moments() -> None:
     assert stamp(0.0004) == "1970-01-01T00:00:00.000Z"
     assert stamp(1.9996) == "1970-01-01T00:00:02.000Z"
     assert clock(None) == ""
+    for odd in (float("nan"), float("inf"), 253402300800.0, -1e30):
+        assert stamp(odd) is None
+        assert clock(odd) == ""
     assert since(5.0, 2.0) == "+3.0 s"
     assert since(None, 2.0) == since(2.0, None) == ""
 

@@ -113,7 +113,7 @@ def _value(name: str, value: Any) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     if name.endswith("_at") and isinstance(value, (int, float)):
-        return clock(value)
+        return clock(value) or "-"
     return printable(plain(value))
 
 

@@ -6,18 +6,26 @@ from datetime import UTC, datetime
 
 
 def stamp(seconds: float | None) -> str | None:
-    """RFC 3339 in UTC with milliseconds; None stays None."""
-    if seconds is None:
+    """RFC 3339 in UTC with milliseconds; None stays None, and no calendar day is None."""
+    moment = _moment(None if seconds is None else round(seconds, 3))
+    if moment is None:
         return None
-    moment = datetime.fromtimestamp(round(seconds, 3), UTC)
     return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def clock(seconds: float | None) -> str:
     """`11-24 06:31:55` in UTC, for tables; empty for None."""
-    return (
-        "" if seconds is None else datetime.fromtimestamp(seconds, UTC).strftime("%m-%d %H:%M:%S")
-    )
+    moment = _moment(seconds)
+    return "" if moment is None else moment.strftime("%m-%d %H:%M:%S")
+
+
+def _moment(seconds: float | None) -> datetime | None:
+    if seconds is None:
+        return None
+    try:
+        return datetime.fromtimestamp(seconds, UTC)
+    except (ValueError, OverflowError, OSError):
+        return None  # NaN, or beyond the year 9999
 
 
 def length(seconds: float | None) -> str:
