@@ -93,7 +93,8 @@ def test_known_keys_follow_the_path() -> None:
     assert "services" in explain.known_keys(())
     assert "for" in explain.known_keys(("alerts", "Stuck"))
     assert "for_" not in explain.known_keys(("alerts", "Stuck"))
-    assert explain.known_keys(("services", "web", "metrics")) == ["requests", "errors", "latency"]
+    metrics = explain.known_keys(("services", "web", "metrics"))
+    assert metrics == ["requests", "errors", "latency", "buckets"]
     assert "restart" in explain.known_keys(("remediation", "policies", "p", "steps", 0))
     assert explain.known_keys(("services", "web", "labels")) == []
     assert explain.known_keys(("nowhere", "at", "all")) == []

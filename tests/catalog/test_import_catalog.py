@@ -198,7 +198,7 @@ def test_nothing_left_is_an_error() -> None:
 
 def test_names_become_valid_and_unique_and_that_is_said() -> None:
     result = one(
-        sloth("My Service", [slo("A_b"), slo("a b"), slo("a-b"), slo("x" * 60)]),
+        sloth("My Service", [slo("A_b"), slo("a b", 98), slo("a-b", 97), slo("x" * 60, 96)]),
         sloth("my-service", [slo()]),
         sloth("prometheus", [slo()]),
         sloth("42", [slo()]),
@@ -234,7 +234,7 @@ def test_documents_of_one_service_share_it_and_its_first_runbook() -> None:
 
     result = one(
         sloth(slos=[slo("a", **alerting("https://a.example"))]),
-        sloth(slos=[slo("b", **alerting("https://b.example"))]),
+        sloth(slos=[slo("b", 98, **alerting("https://b.example"))]),
     )
     web = services(result)["web"]
     assert web["runbook"] == "https://a.example"
@@ -247,7 +247,7 @@ def test_what_the_catalog_would_refuse_is_left_out_and_never_shown() -> None:
     result = one(
         sloth(slos=[
             slo("a", description=f"see {secret}"),
-            slo("b", description="x" * 3000),
+            slo("b", 98, description="x" * 3000),
             slo("c", sli={"events": {
                 "error_query": f'sum(rate(r_total{{u="{secret}"}}[{{{{.window}}}}]))',
                 "total_query": TOTAL,
@@ -273,7 +273,7 @@ def test_text_comes_back_as_it_was(tmp_path: Path) -> None:
         "l1\nl2 ${A}",
     ]
     texts += ["{window}", "tab\there", "\u2028x", "💥", "trailing \n\n x"]
-    result = one(sloth(slos=[slo(f"s{i}", description=t) for i, t in enumerate(texts)]))
+    result = one(sloth(slos=[slo(f"s{i}", 99 - i, description=t) for i, t in enumerate(texts)]))
     path = tmp_path / "opsloop.yaml"
     path.write_text(result.text)
     slos = load(path, {}).catalog.services["web"].slos
@@ -456,6 +456,7 @@ def test_aliases_and_anchors() -> None:
             sli: {{events: {{error_query: '{ERRORS}', total_query: '{TOTAL}'}}}}
           - <<: *first
             name: b
+            objective: 98
     """)
     assert list(services(one(text))["web"]["slos"]) == ["a", "b"]
 

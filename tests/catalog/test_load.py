@@ -38,7 +38,8 @@ def test_the_shop_loads() -> None:
         "restart-on-errors",
         "scale-on-latency",
     ]
-    assert loaded.catalog.stack.retention == Duration.parse("15d")
+    assert loaded.catalog.stack.retention is None
+    assert loaded.catalog.retention == Duration.parse("32d")  # its objectives are over 30d
     assert loaded.directory == SHOP
     assert loaded.files == (SHOP / "opsloop.yaml",)
     assert loaded.warnings == ()

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from collections.abc import Set as AbstractSet
 
 from opsloop import names
-from opsloop.catalog import check_policies, check_processes, check_services
+from opsloop.catalog import check_policies, check_processes, check_services, check_slos
 from opsloop.catalog.explain import nearest
 from opsloop.catalog.fieldpath import Path
 from opsloop.catalog.findings import Scope
@@ -34,6 +34,7 @@ OWN_RULES = frozenset(
         names.LATENCY_P95, names.LATENCY_P99, names.SATURATION, names.INSTANCE_UP, names.UP_RATIO,
     )
 )  # fmt: skip
+OWN_PREFIX = "slo:"
 OWN_ALERTS = frozenset(
     (
         *check_policies.SHIPPED_ALERTS, names.REMEDIATION_FAILED, names.REMEDIATION_RUNNING,
@@ -59,6 +60,7 @@ def examine(
     scope = Scope(catalog, settings, places, declared or {}, broken)
     _stack(scope)
     check_services.services(scope)
+    check_slos.slos(scope)
     check_services.hosts(scope)
     check_services.probes(scope)
     check_processes.processes(scope)
@@ -162,6 +164,8 @@ def _rules(scope: Scope) -> None:
         path = ("rules", name)
         if name in OWN_RULES:
             scope.error(path, f"{name!r} is a rule of opsloop", "choose another name")
+        elif name.startswith(OWN_PREFIX):
+            scope.error(path, f"names in {OWN_PREFIX} are rules of opsloop", "choose another name")
         scope.labels((*path, "labels"), rule.labels)
 
 

@@ -9,15 +9,22 @@ from opsloop import names
 from opsloop.catalog.explain import nearest
 from opsloop.catalog.fieldpath import Path
 from opsloop.catalog.findings import Scope
-from opsloop.catalog.model import Catalog, Metrics
+from opsloop.catalog.model import Catalog, Metrics, Service
 from opsloop.catalog.policy import Policy, Step
+from opsloop.catalog.slo import BurnPair, pairs_of
 from opsloop.catalog.units import Duration
 
-SERVICE_ALERTS = (names.SERVICE_DOWN, names.HIGH_ERROR_RATE, names.HIGH_LATENCY)
+BURN_ALERTS = (names.SLO_BURN_CRITICAL, names.SLO_BURN_HIGH)
+SLO_ALERTS = (
+    *BURN_ALERTS, names.SLO_BUDGET_EXHAUSTED, names.SLO_DATA_MISSING, names.SLO_ERRORS_EXCEED
+)  # fmt: skip
+SIGNAL_ALERTS = (names.SERVICE_DOWN, names.HIGH_ERROR_RATE, names.HIGH_LATENCY)
+SERVICE_ALERTS = SIGNAL_ALERTS + SLO_ALERTS
 OTHER_ALERTS = (names.DISK_FULL, names.MEMORY_HIGH, names.MONITORING_DOWN, names.WATCHDOG)
 SHIPPED_ALERTS = SERVICE_ALERTS + OTHER_ALERTS
 LONGEST_WINDOW = Duration(60_000)  # of an alert with an automatic policy
 LONGEST_GRACE = Duration(180_000)  # that people are not told
+FASTEST_BURN = Duration(300_000)  # of the other alerts of objectives
 _RANGE = re.compile(r"\[\s*([0-9a-z]+)\s*(?::[^\]]*)?\]")
 
 
@@ -68,6 +75,8 @@ def occurs(catalog: Catalog, alert: str, service: str) -> bool:
         return own.service == service
     if alert == names.SERVICE_DOWN:
         return given.alerts.service_down
+    if alert in SLO_ALERTS:
+        return bool(given.slos) and (alert not in BURN_ALERTS or bool(_burns(given, alert)))
     if isinstance(given.metrics, Metrics):
         errors, latency = bool(given.metrics.errors), bool(given.metrics.latency)
     else:
@@ -75,6 +84,12 @@ def occurs(catalog: Catalog, alert: str, service: str) -> bool:
     if alert == names.HIGH_ERROR_RATE:
         return errors and given.alerts.error_ratio is not False
     return alert == names.HIGH_LATENCY and latency and given.alerts.latency_p95 is not False
+
+
+def _burns(service: Service, alert: str) -> list[BurnPair]:
+    """The windows of a burn-rate alert, of all objectives of a service."""
+    kind = "page" if alert == names.SLO_BURN_CRITICAL else "ticket"
+    return [p for slo in service.slos.values() for p in pairs_of(slo) if p.kind == kind]
 
 
 def _pairs(catalog: Catalog, policy: Policy) -> Iterator[tuple[str, str]]:
@@ -102,7 +117,8 @@ def _references(scope: Scope, path: Path, policy: Policy) -> bool:
         elif alert in OTHER_ALERTS:
             scope.error(
                 where, f"{alert} is not an alert of a service, so the loop cannot act on it",
-                f"it acts on {', '.join(SERVICE_ALERTS)} and on alerts of your own with service:",
+                f"it acts on {', '.join(SIGNAL_ALERTS)}, on alerts of objectives and on alerts of"
+                " your own with service:",
             )  # fmt: skip
             fine = False
         elif alert in catalog.alerts and catalog.alerts[alert].service is None:
@@ -237,4 +253,8 @@ def _window(catalog: Catalog, alert: str, service: str) -> tuple[Path, Duration]
         return ("alerts", alert, "expr"), max(ranges)
     if alert == names.SERVICE_DOWN:
         return ("services", service), Duration(0)
+    if alert in SLO_ALERTS:
+        given = catalog.services[service]
+        shortest = [p.short for p in _burns(given, alert)] or [FASTEST_BURN]
+        return ("services", service, "slos"), max(shortest)
     return ("services", service, "alerts", "window"), catalog.services[service].alerts.window

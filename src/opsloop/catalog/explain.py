@@ -56,7 +56,7 @@ def nearest(name: str, known: Iterable[str]) -> str:
         near = [twin] if twin else []
     if near:
         return f"did you mean {near[0]!r}?"
-    if names and len(names) <= 12:
+    if names and len(names) <= 16:
         return "known here: " + ", ".join(names)
     return ""
 

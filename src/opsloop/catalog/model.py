@@ -84,6 +84,7 @@ class Metrics(Model):
     requests: Text | None = None  # counter of all events
     errors: Text | None = None  # counter of the failed ones, a subset of requests
     latency: Text | None = None  # classic histogram, base name without _bucket, matchers allowed
+    buckets: list[Duration] = []  # the bounds of its buckets, without +Inf; empty: not known
 
 
 class Saturation(Model):

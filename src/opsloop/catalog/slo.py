@@ -37,6 +37,10 @@ SHORTEST_LONG = Duration(10 * MINUTE)
 COMPLETE = Fraction(9, 10)  # an error ratio that every alert must notice, whatever the objective
 MOST_EVENTS = 10  # the default floor never asks for more errors than this
 WINDOW_PLACEHOLDER = "{window}"
+# The bounds of http_request_duration_seconds in the profile `http`.
+HTTP_BUCKETS = tuple(
+    Duration(ms) for ms in (5, 10, 25, 50, 75, 100, 250, 500, 1000, 2500, 5000, 10_000)
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Final, Literal
 
+from opsloop import names
 from opsloop.catalog.units import Duration
 
 SLO: Final = "slo"
@@ -27,11 +28,11 @@ LEFT_EVENTS: Final = "slo:budget_left:events"
 LEFT_MINUTES: Final = "slo:budget_left:minutes"
 EXHAUSTION: Final = "slo:exhaustion:seconds"
 
-BURN_CRITICAL: Final = "SLOBurnRateCritical"
-BURN_HIGH: Final = "SLOBurnRateHigh"
-BUDGET_EXHAUSTED: Final = "SLOBudgetExhausted"
-DATA_MISSING: Final = "SLODataMissing"
-ERRORS_EXCEED: Final = "SLOErrorsExceedTotal"
+BURN_CRITICAL: Final = names.SLO_BURN_CRITICAL
+BURN_HIGH: Final = names.SLO_BURN_HIGH
+BUDGET_EXHAUSTED: Final = names.SLO_BUDGET_EXHAUSTED
+DATA_MISSING: Final = names.SLO_DATA_MISSING
+ERRORS_EXCEED: Final = names.SLO_ERRORS_EXCEED
 
 GROUP_OBJECTIVES: Final = "slo-objectives"
 GROUP_WINDOWS: Final = "slo"

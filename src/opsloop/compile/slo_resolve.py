@@ -158,7 +158,7 @@ def bucket_matcher(bound: float) -> Matcher:
 
 
 def _named(kind: str, metrics: Metrics) -> str:
-    if metrics == HTTP:
+    if metrics.model_copy(update={"buckets": []}) == HTTP:
         return f"http-{kind}"
     told = (metrics.requests, metrics.errors) if kind == "availability" else (metrics.latency,)
     return f"{kind}-{_digest(*(t.strip() for t in told if t))}"
