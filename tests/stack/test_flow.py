@@ -52,8 +52,10 @@ def target(address: str, health: str = "up", error: str = "") -> dict[str, Any]:
     return {"labels": labels, "scrapeUrl": url, "health": health, "lastError": error}
 
 
-def group(*rules: dict[str, Any], last: str = "2026-01-01T00:00:00Z") -> dict[str, Any]:
-    return {"name": "g", "lastEvaluation": last, "rules": list(rules)}
+def group(
+    *rules: dict[str, Any], last: str = "2026-01-01T00:00:00Z", interval: float = 5
+) -> dict[str, Any]:
+    return {"name": "g", "interval": interval, "lastEvaluation": last, "rules": list(rules)}
 
 
 def rule(health: str = "ok", **rest: Any) -> dict[str, Any]:
@@ -112,6 +114,8 @@ def test_rules_must_have_been_evaluated_well(state: StateFolder, answers: Answer
     assert not read(state, answers).flows
     answers.groups = [group(rule(), last="0001-01-01T00:00:00Z")]
     assert read(state, answers).not_evaluated == ("g",)
+    answers.groups.append(group(rule(), last="0001-01-01T00:00:00Z", interval=60))
+    assert read(state, answers).not_evaluated == ("g",), "a slow group is not waited for"
     answers.groups = [group(rule("unknown"))]
     assert not read(state, answers).flows
     answers.groups = [group(rule("err", lastError="many-to-many"))]

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from opsloop import names
-from opsloop.catalog.model import Catalog, Process
+from opsloop.catalog.model import Catalog
 from opsloop.compile import places
 from opsloop.compile.options import Options
 from opsloop.errors import InputError
@@ -149,6 +149,9 @@ def _stack(catalog: Catalog, options: Options) -> list[Program]:
             ),
             directory=f"{build}/prometheus",
             priority=40,
+            # `up` starts it when the others are healthy: what is still starting is no fault,
+            # and an alert that fires before Alertmanager listens is told a minute later.
+            autostart=False,
             stop_wait_s=30,
         ),
         Program(
@@ -210,7 +213,8 @@ def _postgres_exporter(catalog: Catalog, database: places.Database) -> Program:
 
 def _slots(catalog: Catalog, options: Options, name: str) -> list[Program]:
     process = catalog.processes[name]
-    wanted = _wanted(catalog, name, process)
+    # How many slots of a service run is the store's word, which `up` follows.
+    counted = any(s.process == name for s in catalog.services.values())
     priority = 200 + _depth(catalog, name, ())
     programs = []
     for slot in range(process.slots):
@@ -229,7 +233,7 @@ def _slots(catalog: Catalog, options: Options, name: str) -> list[Program]:
                 command=tuple(_replaced(catalog, options, name, slot, w) for w in process.command),
                 directory=CATALOG_DIR,
                 priority=priority,
-                autostart=slot < wanted,
+                autostart=not counted,
                 autorestart=process.autorestart,
                 stop_signal=process.stop_signal,
                 stop_wait_s=max(1, round(process.stop_wait.seconds)),
@@ -237,12 +241,6 @@ def _slots(catalog: Catalog, options: Options, name: str) -> list[Program]:
             )
         )
     return programs
-
-
-def _wanted(catalog: Catalog, name: str, process: Process) -> int:
-    """How many slots start: what the services on it want, or all where none counts them."""
-    counts = [s.instances.wanted for s in catalog.services.values() if s.process == name]
-    return min(max(counts), process.slots) if counts else process.slots
 
 
 def _depth(catalog: Catalog, name: str, seen: Sequence[str]) -> int:

@@ -17,6 +17,7 @@ from opsloop.stack.ready import Http
 from opsloop.stack.state import StateFolder
 
 _POLL_S = 0.2
+PROMPT_S = 20.0
 _NEVER = "0001-01-01"
 
 
@@ -76,7 +77,7 @@ class FlowReader:
         down = [t for t in targets if t["health"] != "up"]
         own = [_told(t) for t in down if urlsplit(t["scrapeUrl"]).netloc in self._own]
         others = [_told(t) for t in down if urlsplit(t["scrapeUrl"]).netloc not in self._own]
-        stale = [g["name"] for g in groups if not _is_evaluated(g)]
+        stale = [g["name"] for g in groups if _is_prompt(g) and not _is_evaluated(g)]
         broken = [
             f"{rule['name']}: {rule.get('lastError', '')}"
             for g in groups
@@ -170,6 +171,11 @@ def _told(target: Any) -> str:
     labels = target["labels"]
     reason = target.get("lastError") or "not scraped yet"
     return f"{labels.get('job', '?')} {labels.get('instance', '?')} ({reason})"
+
+
+def _is_prompt(group: Any) -> bool:
+    """Whether its first evaluation comes soon enough to wait for; budgets take a minute or two."""
+    return float(group["interval"]) <= PROMPT_S
 
 
 def _is_evaluated(group: Any) -> bool:

@@ -22,6 +22,7 @@ from opsloop.stack.reread import read_again
 from opsloop.stack.secrets import Vendors, make_secrets
 from opsloop.stack.state import StackInfo, StateFolder
 
+OBSERVER = "prometheus"
 DEADLINE_S = 60.0
 
 
@@ -200,15 +201,23 @@ class _Change:
     def _settle(
         self, info: StackInfo, wanted: Mapping[str, int], vendors: Vendors, applied: Applied
     ) -> Running:
-        """Start the slots that should run, then wait until all is healthy and data flows."""
+        """Start what should run, Prometheus last, then wait until all is healthy and data flows.
+
+        Prometheus looks when the others serve: what is still starting is no fault to heal.
+        """
         found = self._parts(wanted)
         driver = supervisord.client(self.state)
-        revived = reconcile(driver, found)
+        deadline = time.monotonic() + self.deadline_s
+        others = [p for p in found if p.name != OBSERVER]
+        revived = reconcile(driver, others)
+        if applied.fresh:
+            with Checker(self.state, others, driver) as checker:
+                wait_healthy(checker, deadline, self.progress.parts)
+        revived += reconcile(driver, [p for p in found if p.name == OBSERVER])
         restarted = {*applied.updated.added, *applied.updated.changed}
         if not applied.fresh:
             names_ = tuple(p.name for p in revived if p.target.partition(":")[0] not in restarted)
             applied = replace(applied, started=names_)
-        deadline = time.monotonic() + self.deadline_s
         with Checker(self.state, found, driver) as checker:
             statuses = wait_healthy(checker, deadline, self.progress.parts)
             reader = flow_reader(self.state, checker, info)
