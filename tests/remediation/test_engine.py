@@ -670,6 +670,47 @@ def test_pause_in_the_middle_of_a_rolling_restart_stops_it_and_verifies(world: W
     assert world.runs(alert)[0].state is RunState.VERIFIED
 
 
+def test_what_the_loop_takes_down_itself_is_kept_from_people_for_its_grace(world: World) -> None:
+    world.workers.hold = True
+    world.fire("HighErrorRate", "api")
+    world.settle()
+    echo = world.kill("api:api-0")  # the restart under way
+    world.settle()
+    assert "is held by run" in world.episode(echo).reason
+    (posted,) = [
+        p
+        for p in world.live_posts(names.REMEDIATION_RUNNING)
+        if p.labels[names.ORIGINAL] == echo.name
+    ]
+    assert posted.labels[names.INSTANCE] == echo.labels[names.INSTANCE]
+    (facts,) = [f for f in world.input.facts if f.alert == "ServiceDown"]
+    assert posted.ends_at == pytest.approx(world.episode(echo).first_seen + facts.grace_s)
+
+
+def test_no_wait_keeps_an_episode_from_people_beyond_its_grace(world: World) -> None:
+    world.workers.hold = True
+    world.fire("HighErrorRate", "api")
+    world.settle()
+    echo = world.kill("api:api-0")
+    (facts,) = [f for f in world.input.facts if f.alert == "ServiceDown"]
+    for _ in range(int(facts.grace_s) + 3):
+        world.now += 1
+        world.tick()
+    assert world.episode(echo).firing
+    assert echo.name not in {
+        p.labels[names.ORIGINAL] for p in world.live_posts(names.REMEDIATION_RUNNING)
+    }
+
+
+@pytest.mark.parametrize("mode", ["dry-run", "approve"])
+def test_what_the_loop_would_not_act_on_is_told_at_once(world: World, mode: str) -> None:
+    world = remake(world, mode=mode)
+    world.kill("database:database-0")
+    world.fire("HighErrorRate", "api")
+    world.settle()
+    assert world.live_posts(names.REMEDIATION_RUNNING) == []
+
+
 # Reconciling
 
 

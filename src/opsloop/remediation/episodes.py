@@ -95,6 +95,8 @@ class Episodes:
             return None
         if decision.kind != "wait" or decision.stopped_by == "paused":
             self._notices.not_acting(episode, now)
+        elif situation.mode == "auto" and situation.facts is not None:
+            self._notices.waiting(episode, decision.reason, situation.facts.grace_s, now)
         due = decision.due_at
         if decision.kind == "wait":
             healed = episode.state is EpisodeState.HEALED

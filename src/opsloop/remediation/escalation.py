@@ -153,6 +153,23 @@ class Notices:
         self._settling[frozenset(posted.labels.items())] = posted
         self._put(posted)
 
+    def waiting(self, episode: Episode, reason: str, grace_s: float, now: float) -> None:
+        """Keep an episode that the loop waits with from people until its own grace is over.
+
+        An alert that joins a live group is told at that group's next tick, which may be at once:
+        a restart by the loop itself would page for the instances that it takes down in turn.
+        """
+        ends_at = episode.first_seen + grace_s
+        labels = running_labels(episode)
+        key = frozenset(labels.items())
+        known = self._settling.get(key)
+        if ends_at <= now or (known is not None and known.ends_at >= ends_at):
+            return
+        words = {"summary": f"The loop waits with {episode.alert}: {reason}"}
+        posted = PostedAlert(labels, words, min(episode.first_seen, now), ends_at)
+        self._settling[key] = posted
+        self._put(posted)
+
     def not_acting(self, episode: Episode, now: float) -> None:
         """The loop does not act on this episode: people are no longer kept from hearing of it."""
         posted = self._settling.pop(frozenset(running_labels(episode).items()), None)
