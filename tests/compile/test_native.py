@@ -69,6 +69,7 @@ def test_the_programs_of_the_shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert all(conf.programs[name].autorestart for name in stack)
     restarted = {n for n in slots if conf.programs[n].autorestart}
     assert restarted == {"load-0"}, "restarts are the loop's"
+    assert max(conf.programs.values(), key=lambda p: p.priority).name == "prometheus"
     order = [conf.programs[n].priority for n in ("database-0", "api-0", "load-0")]
     assert order == sorted(set(order))
     assert conf.options.nodaemon

@@ -148,9 +148,9 @@ def _stack(catalog: Catalog, options: Options) -> list[Program]:
                 f"--storage.tsdb.retention.time={retention}",
             ),
             directory=f"{build}/prometheus",
-            priority=40,
-            # `up` starts it when the others are healthy: what is still starting is no fault,
-            # and an alert that fires before Alertmanager listens is told a minute later.
+            # `up` starts it when the others are healthy, and of all it stops first: what is
+            # still starting or already stopped is no fault to heal.
+            priority=900,
             autostart=False,
             stop_wait_s=30,
         ),
