@@ -43,12 +43,18 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "slo": ("opsloop.cli.slo:command", "Show error budgets, and what spent them."),
     "episodes": ("opsloop.cli.episodes:command", "List what broke and how it ended."),
     "runs": ("opsloop.cli.runs:command", "List what the loop did, or show one run."),
+    "alerts": ("opsloop.cli.alerts:command", "Show what fires, who was told, what the loop does."),
+    "silence": ("opsloop.cli.silence:command", "Mute alerts for a while; list or end silences."),
     "pause": ("opsloop.cli.pause:command", "Stop the loop from acting: the kill switch."),
     "resume": ("opsloop.cli.resume:command", "Let the loop act again."),
     "inbox": ("opsloop.cli.inbox:command", "Show what people would have been sent."),
     "drill": (
         "opsloop.cli.drill:command",
         "Break something on purpose and watch the loop heal it.",
+    ),
+    "backup-run": (
+        "opsloop.cli.backup_run:command",
+        "Run a backup command; leave its result as metrics.",
     ),
     "completion": ("opsloop.cli.completion:command", "Print the completion script of a shell."),
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from opsloop import names
 from opsloop.drivers.http import BasicAuth, HttpClient
@@ -12,6 +13,9 @@ from opsloop.drivers.silences import AlertDesk
 from opsloop.errors import NotRunning
 from opsloop.settings import Ports
 from opsloop.stack.state import StateFolder
+
+if TYPE_CHECKING:
+    from opsloop.catalog.facts import EngineInput
 
 QUERY_TIMEOUT_S = 30.0  # a person waits, and a range over a long period takes its time
 LIST_TIMEOUT_S = 5.0  # lists are short; one that hangs must not hide the other
@@ -51,3 +55,14 @@ def _running(state: Path) -> tuple[Ports, BasicAuth]:
         )
     auth = BasicAuth(names.SCRAPE_USER, folder.secrets / names.SECRET_SCRAPE_PASSWORD)
     return Ports(info.port_base), auth
+
+
+def engine_input_of(state: Path) -> EngineInput | None:
+    """What the stack's engine reads of the catalog; None when it cannot be read."""
+    from opsloop.catalog.facts import EngineInput
+
+    path = StateFolder(state).build / names.ENGINE_JSON
+    try:
+        return EngineInput.model_validate_json(path.read_bytes())
+    except (OSError, ValueError):
+        return None
