@@ -314,7 +314,6 @@ def test_one_wrong_id_ends_nothing(live: Live) -> None:
 
 
 def test_without_alertmanager(live: Live, monkeypatch: pytest.MonkeyPatch) -> None:
-    from opsloop.drivers.silences import AlertDesk
 
     nobody = f"http://127.0.0.1:{free_port()}"
     monkeypatch.setattr(reach, "alertmanager_of", lambda _: AlertDesk(HttpClient(), [nobody]))

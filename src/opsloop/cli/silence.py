@@ -92,7 +92,6 @@ def add(
     "loop_bound": [{"alert", "service", "policy"}] (what the loop will not act on; null when the
     stack's catalog cannot be read)}.
     """
-    from opsloop.drivers.listed import Matcher
     from opsloop.report import silences as report
     from opsloop.stack.reach import alertmanager_of, engine_input_of
 
@@ -101,11 +100,7 @@ def add(
     why = " ".join(why.split())[:MOST_WHY]
     if not why:
         raise ArgumentError("--why", "is empty", "say why, for who wonders that nobody was told")
-    wanted = [Matcher.parse(text) for text in matchers]
-    if not wanted and everything:
-        wanted = [Matcher("alertname", "!=", names.WATCHDOG)]
-    if not wanted:
-        raise ArgumentError("silence", "has no matcher", "give LABEL=VALUE, or --all")
+    wanted = _wanted(matchers, everything)
     desk = alertmanager_of(settings.state)
     muted = report.worst_first(desk.listed(wanted))
     if not everything and (reason := report.matches_everything(wanted, _known(settings, wanted))):
@@ -193,6 +188,16 @@ def _list(settings: Settings, *, ended: bool, as_json: bool) -> int:
         rows = [report.cells(s, counts.get(s.id, 0), now) for s in found]
         output.print_table(report.HEADERS, rows)
     return 0
+
+
+def _wanted(matchers: Sequence[str], everything: bool) -> list[Matcher]:
+    from opsloop.drivers.listed import Matcher
+
+    if matchers:
+        return [Matcher.parse(text) for text in matchers]
+    if not everything:
+        raise ArgumentError("silence", "has no matcher", "give LABEL=VALUE, or --all")
+    return [Matcher("alertname", "!=", names.WATCHDOG)]
 
 
 def _seconds(length: str, allow_long: bool) -> float:
