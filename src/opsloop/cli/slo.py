@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -9,14 +10,13 @@ import click
 
 from opsloop.cli import output, slo_backfill
 from opsloop.cli.options import json_option, with_settings
-from opsloop.errors import ArgumentError
+from opsloop.errors import ArgumentError, PrometheusError
 from opsloop.settings import Settings
 
 if TYPE_CHECKING:
     from opsloop.drivers.prometheus import Prometheus
     from opsloop.report.slo import Budget
 
-MOST_INCIDENTS = 10
 _COLOURS = {"good": "green", "burning": "yellow", "spent": "red", "new": "bright_black"}
 
 
@@ -57,19 +57,35 @@ def show(settings: Settings, service: str | None, as_json: bool) -> int:
 
     prometheus = prometheus_of(settings.state)
     now = time.time()
-    rows = report.budgets(prometheus, service)
-    if service is not None:
-        return _service(settings, service, rows, prometheus, now, as_json=as_json)
+    try:
+        rows = report.budgets(prometheus, service)
+        if service is not None:
+            return _service(settings, service, rows, prometheus, now, as_json=as_json)
+    except PrometheusError as error:
+        raise PrometheusError(error.thing, error.reason, "see `opsloop status`") from error
     if as_json:
         output.print_json({"slos": [report.as_json(r, now) for r in rows]})
     elif not rows:
         output.say("no objective is measured; give a service `slos`, then `opsloop reload`")
     else:
-        output.print_table(
-            report.HEADERS, [report.cells(r) for r in rows], [_colour(r) for r in rows]
-        )
-        output.say(report.sentence(rows))
+        _print_table(rows, now)
     return 0
+
+
+def _print_table(rows: list[Budget], now: float) -> None:
+    from opsloop.report import slo as report
+    from opsloop.report.slo_table import table
+
+    output.say(report.sentence(rows))
+    if young := report.young(rows):
+        output.say(young)
+    output.say()
+    headers, lines = table(rows, now, _width() if output.is_terminal() else None)
+    output.print_table(headers, lines, [_colour(r) for r in rows])
+
+
+def _width() -> int:
+    return shutil.get_terminal_size().columns
 
 
 def _colour(row: Budget) -> str:
@@ -87,6 +103,7 @@ def _service(
 ) -> int:
     from opsloop.report import slo as report
     from opsloop.report import slo_history as history
+    from opsloop.report import slo_page as page
     from opsloop.store.sqlite import open_existing
 
     if not rows:
@@ -108,17 +125,11 @@ def _service(
                 }
             )
             continue
-        output.say(click.style(f"{row.service}/{row.slo}", fg=_colour(row), bold=True))
-        for name, value in zip(report.HEADERS[2:], report.cells(row)[2:], strict=True):
-            if name:
-                output.say(f"  {name.lower():<14} {value}")
-        output.say(f"  {'burn-down':<14} {history.sparkline(points) or '-'}")
-        for incident in spent[:MOST_INCIDENTS]:
-            output.say(f"  {'incident':<14} {history.incident_line(incident)}")
-        if not spent:
-            output.say(f"  {'incidents':<14} none")
-        elif len(spent) > MOST_INCIDENTS:
-            output.say(f"  and {len(spent) - MOST_INCIDENTS} smaller ones; --json has all")
+        if row is not rows[0]:
+            output.say()
+        output.say(click.style(page.headline(row), fg=_colour(row), bold=True))
+        for line in page.lines(row, points, spent, _width()):
+            output.say(line)
     if as_json:
         output.print_json({"slos": found})
     return 0

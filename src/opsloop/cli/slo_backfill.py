@@ -254,9 +254,8 @@ def _tell_waiting(waiting: Sequence[Reach]) -> None:
         return
     first, end = min(r.first for r in waiting), max(r.end for r in waiting)
     output.say(
-        f"{_moment(first)} to {_moment(end)} UTC lies in the memory of Prometheus: budgets hold it as"
-        " one page; its single minutes, which incidents are found by, come with a run some hours"
-        " later"
+        f"{_moment(first)} to {_moment(end)} UTC still lies in the memory of Prometheus: budgets hold"
+        " it as a whole, and its minutes, by which incidents are found, need a later run"
     )
 
 

@@ -12,25 +12,10 @@ from opsloop.catalog.units import Duration
 from opsloop.compile import slo_names as series
 from opsloop.compile.selectors import quote
 from opsloop.remediation.ports import Metrics, Sample
-from opsloop.report.times import length, stamp
+from opsloop.report.times import stamp
 
-HEADERS: Final = (
-    "SERVICE",
-    "SLO",
-    "OBJECTIVE",
-    "SLI",
-    "LEFT",
-    "",
-    "ERRORS LEFT",
-    "MINUTES LEFT",
-    "BURN NOW",
-    "1H",
-    "6H",
-    "3D",
-    "COVERAGE",
-    "SPENT IN",
-)
 BAR_CELLS: Final = 10
+COVERED: Final = 0.9  # less of the period than this is said
 _EIGHTHS = " ▏▎▍▌▋▊▉█"
 
 
@@ -177,32 +162,6 @@ def as_json(row: Budget, now: float) -> dict[str, Any]:
     }
 
 
-def cells(row: Budget) -> tuple[str, ...]:
-    """A line under HEADERS."""
-    burns = [row.burn.get(w) if w else None for w in columns(row.period)]
-    return (
-        row.service,
-        row.slo,
-        f"{row.objective} / {row.period}",
-        percent(row.sli, 3),
-        percent(row.left, 1),
-        bar(row.left),
-        count(row.left_errors),
-        count(row.left_minutes),
-        *(_times(b) for b in burns),
-        percent(row.coverage, 1),
-        _spent_in(row),
-    )
-
-
-def _spent_in(row: Budget) -> str:
-    if row.left is None:
-        return "not measured yet"
-    if row.left <= 0:
-        return "spent"
-    return "lasts" if row.spent_in_s is None else length(row.spent_in_s)
-
-
 def percent(share: float | None, digits: int) -> str:
     """`99.95 %` with at most `digits` decimals; `-` for None.
 
@@ -212,7 +171,7 @@ def percent(share: float | None, digits: int) -> str:
         return "-"
     scale = 10**digits
     floored = _floor(share * 100 * scale + 1e-9) / scale
-    text = f"{floored:.{digits}f}"
+    text = f"{floored:,.{digits}f}"
     return f"{text.rstrip('0').rstrip('.') if '.' in text else text} %"
 
 
@@ -228,10 +187,11 @@ def count(value: float | None) -> str:
     return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.1f}".removesuffix(".0")
 
 
-def _times(burn: float | None) -> str:
+def times(burn: float | None) -> str:
+    """`0.4x`, `14x`, `1,200x`; `-` for None."""
     if burn is None:
         return "-"
-    return f"{burn:.0f}x" if burn >= 100 else f"{burn:.1f}x"
+    return f"{burn:,.0f}x" if burn >= 10 else f"{burn:.1f}x"
 
 
 def bar(share: float | None, width: int = BAR_CELLS) -> str:
@@ -245,15 +205,42 @@ def bar(share: float | None, width: int = BAR_CELLS) -> str:
 
 def sentence(rows: Sequence[Budget]) -> str:
     """What the table says, in one line."""
-    spent = [r for r in rows if r.state == "spent"]
-    burning = [r for r in rows if r.state == "burning"]
-    new = [r for r in rows if r.state == "new"]
+    kinds = (
+        ("spent", "spent"),
+        ("burning", "burning faster than evenly"),
+        ("new", "not measured yet"),
+    )
     parts = [f"{len(rows)} objective{'s' if len(rows) != 1 else ''}"]
-    for found, word in ((spent, "spent"), (burning, "burning"), (new, "not measured yet")):
+    for state, word in kinds:
+        found = [r for r in rows if r.state == state]
         if found:
-            named = ", ".join(f"{r.service}/{r.slo}" for r in found[:3])
-            more = f" and {len(found) - 3} more" if len(found) > 3 else ""
-            parts.append(f"{len(found)} {word}: {named}{more}")
+            parts.append(f"{len(found)} {word}: {_named(found)}")
     if len(parts) == 1:
         parts.append("all within their budgets")
     return "; ".join(parts)
+
+
+def young(rows: Sequence[Budget]) -> str:
+    """Whose numbers tell of less than their period; empty when none do."""
+    found = [r for r in rows if r.coverage is not None and r.coverage < COVERED]
+    if not found:
+        return ""
+    found.sort(key=lambda r: r.coverage or 0.0)
+    named = ", ".join(
+        f"{r.service}/{r.slo} (data for {coverage(r)} of {r.period})" for r in found[:3]
+    )
+    return f"not a full period yet: {named}" + (
+        f" and {len(found) - 3} more" if len(found) > 3 else ""
+    )
+
+
+def coverage(row: Budget) -> str:
+    """The share of the period that has data; `<1 %` below that."""
+    if row.coverage is not None and 0 < row.coverage < 0.01:
+        return "<1 %"
+    return percent(row.coverage, 0)
+
+
+def _named(rows: Sequence[Budget]) -> str:
+    more = f" and {len(rows) - 3} more" if len(rows) > 3 else ""
+    return ", ".join(f"{r.service}/{r.slo}" for r in rows[:3]) + more

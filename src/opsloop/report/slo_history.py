@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -11,14 +12,21 @@ from opsloop.catalog.slo import Period
 from opsloop.catalog.units import Duration
 from opsloop.compile import slo_names as series
 from opsloop.compile.selectors import quote
+from opsloop.compile.slo_budget import LONGEST_MONTH, SETTLED
+from opsloop.compile.slo_names import Kind, half_open
+from opsloop.compile.slo_past import month_of
+from opsloop.compile.slo_windows import counted
 from opsloop.remediation.episode import Episode
 from opsloop.remediation.ports import History, Series
-from opsloop.report.slo import Budget, count, percent
-from opsloop.report.times import clock, length, stamp
+from opsloop.report.slo import Budget
+from opsloop.report.times import stamp
 
 SPARK_POINTS: Final = 60
 STEPS: Final = 5000  # a range query answers 11,000 points; a step is a whole number of minutes
 CALM_STEPS: Final = 3  # so many steps within the budget's pace end an incident
+REFINED: Final = 20  # incidents whose first and last minute are looked up
+MONTH_STEP: Final = Duration(43_200_000)
+_KINDS: Final[tuple[Kind, ...]] = ("errors", "total")
 _SPARKS: Final = "▁▂▃▄▅▆▇█"
 
 
@@ -39,11 +47,62 @@ class Incident:
 
 
 def burn_down(history: History, row: Budget, now: float) -> list[tuple[float, float]]:
-    """(unix seconds, budget left 0..1) over the period, about SPARK_POINTS of them."""
-    seconds = _seconds(row.period)
+    """(unix seconds, budget left 0..1) over the period, about SPARK_POINTS of them.
+
+    From the ledger, which a back-fill has too, and not from what was recorded at the time.
+    """
+    period = Period.parse(row.period)
+    if period.calendar:
+        return _of_months(history, row, now)
+    seconds = period.length.seconds
     step = max(60.0, seconds / SPARK_POINTS)
-    found = history.query_range(f"{series.LEFT_RATIO}{_objective(row)}", now - seconds, now, step)
-    return [point for line in found for point in line.points]
+    errors, total = (
+        _points(
+            history.query_range(
+                counted(kind, period.length, _indicator(row), SETTLED), now - seconds, now, step
+            )
+        )
+        for kind in _KINDS
+    )
+    return [
+        (at, 1 - errors.get(at, 0.0) / total[at] / row.budget) for at in sorted(total) if total[at]
+    ]
+
+
+def _of_months(history: History, row: Budget, now: float) -> list[tuple[float, float]]:
+    """The budget of a calendar month begins anew with each month."""
+    step = MONTH_STEP.seconds
+    begin = now - now % step - 2 * LONGEST_MONTH.seconds
+    closed = half_open(MONTH_STEP)
+    errors, total = (
+        history.query_range(
+            f"sum by ({series.MONTH}) ("
+            f"sum_over_time({series.month_page(kind)}{{{_indicator(row)}}}[{closed}]))",
+            *(begin, now, step),
+        )
+        for kind in _KINDS
+    )
+    spent, events = _by_month(errors), _by_month(total)
+    sums: dict[str, tuple[float, float]] = {}
+    found = []
+    for at in sorted({at for at, _ in events}):
+        current = month_of(round(at * 1000))
+        for month in {m for t, m in events if t == at}:
+            failed, all_ = sums.get(month, (0.0, 0.0))
+            key = (at, month)
+            sums[month] = (failed + spent.get(key, 0.0), all_ + events[key])
+        failed, all_ = sums.get(current, (0.0, 0.0))
+        if all_ and at > now - _seconds(row.period):
+            found.append((at, 1 - failed / all_ / row.budget))
+    return found
+
+
+def _by_month(found: Sequence[Series]) -> dict[tuple[float, str], float]:
+    return {
+        (at, line.labels.get(series.MONTH, "")): value
+        for line in found
+        for at, value in line.points
+    }
 
 
 def incidents(
@@ -56,26 +115,44 @@ def incidents(
     """
     minutes = _seconds(row.period) / 60
     step = Duration(int(-(-minutes // STEPS)) * int(series.TILE))
-    matcher = f"{{{series.SLI}={quote(row.indicator)}, {names.SERVICE}={quote(row.service)}}}"
     end = now - now % 60
-    errors, total = (
-        _points(
-            history.query_range(
-                f"sum_over_time({tile}{matcher}[{series.half_open(step)}])",
-                end - minutes * 60,
-                end,
-                step.seconds,
-            )
-        )
-        for tile in (series.ERRORS_TILE, series.TOTAL_TILE)
-    )
+    errors, total = _tiles(history, row, end - minutes * 60, end, step)
     whole = row.budget * sum(total.values())
     found = [
         _incident(group, errors, total, row, whole, step.seconds)
         for group in _groups(errors, total, row.budget, step.seconds)
     ]
+    found.sort(key=lambda i: -i.errors)
+    if int(step) > int(series.TILE):
+        found[:REFINED] = [_to_the_minute(history, row, i, whole) for i in found[:REFINED]]
     named = [_with_episodes(i, row.service, episodes) for i in found]
     return sorted(named, key=lambda i: -i.errors)
+
+
+def _to_the_minute(history: History, row: Budget, found: Incident, whole: float) -> Incident:
+    """The same, without the good minutes at its ends."""
+    errors, total = _tiles(history, row, found.began, found.ended, series.TILE)
+    bad = [at for at in sorted(errors) if errors[at] > row.budget * total.get(at, 0.0)]
+    if not bad:
+        return found
+    group = [at for at in sorted(errors) if bad[0] <= at <= bad[-1]]
+    return _incident(group, errors, total, row, whole, series.TILE.seconds)
+
+
+def _tiles(
+    history: History, row: Budget, begin: float, end: float, step: Duration
+) -> tuple[dict[float, float], dict[float, float]]:
+    """Failed events and all events by the end of each step after `begin`."""
+    errors, total = (
+        _points(
+            history.query_range(
+                f"sum_over_time({tile}{{{_indicator(row)}}}[{half_open(step)}])",
+                *(begin + step.seconds, end, step.seconds),
+            )
+        )
+        for tile in (series.ERRORS_TILE, series.TOTAL_TILE)
+    )
+    return errors, total
 
 
 def _points(found: Sequence[Series]) -> dict[float, float]:
@@ -133,9 +210,16 @@ def _with_episodes(found: Incident, service: str, episodes: Sequence[Episode]) -
     return Incident(found.began, found.ended, found.errors, found.share, found.peak, ids)
 
 
-def sparkline(points: Sequence[tuple[float, float]]) -> str:
-    """The burn-down in one line: the full block is the whole budget, a cross is none left."""
-    return "".join("✗" if v <= 0 else _SPARKS[min(7, int(v * 8))] for _, v in points)
+def sparkline(points: Sequence[tuple[float, float]], width: int = SPARK_POINTS) -> str:
+    """The burn-down in one line: the full block is the whole budget, a cross is none left.
+
+    Where there are more points than `width`, each mark is the worst of its share.
+    """
+    values = [v for _, v in points]
+    if len(values) > width:
+        cuts = [n * len(values) // width for n in range(width + 1)]
+        values = [min(values[a:b]) for a, b in itertools.pairwise(cuts)]
+    return "".join("✗" if v <= 0 else _SPARKS[min(7, int(v * 8))] for v in values)
 
 
 def incident_json(found: Incident) -> dict[str, Any]:
@@ -150,21 +234,9 @@ def incident_json(found: Incident) -> dict[str, Any]:
     }
 
 
-def incident_line(found: Incident) -> str:
-    """`11-24 06:31:00, 12 min: 340 errors, 4.1 % of the budget, at most 12x; episode 4`."""
-    spent = "" if found.share is None else f", {percent(found.share, 1)} of the budget"
-    told = ""
-    if found.episodes:
-        ids = ", ".join(map(str, found.episodes))
-        told = f"; episode{'s' if len(found.episodes) > 1 else ''} {ids}"
-    return (
-        f"{clock(found.began)}, {length(found.ended - found.began)}: {count(found.errors)} errors"
-        f"{spent}, at most {count(found.peak)}x the even pace{told}"
-    )
-
-
-def _objective(row: Budget) -> str:
-    return f"{{{names.SERVICE}={quote(row.service)}, {series.SLO}={quote(row.slo)}}}"
+def _indicator(row: Budget) -> str:
+    """A matcher for the SLI behind the objective."""
+    return f"{series.SLI}={quote(row.indicator)},{names.SERVICE}={quote(row.service)}"
 
 
 def _seconds(period: str) -> float:
