@@ -58,6 +58,23 @@ def test_a_broken_conf_is_told_and_leaves_nothing(small_stack: SmallStack) -> No
     assert not supervisord.orphans(small_stack.state)
 
 
+def test_logs_on_a_full_disk_end_nothing(small_stack: SmallStack, tmp_path: Path) -> None:
+    said = tmp_path / "said"
+    small_stack.write(
+        one=f"sh -c 'while echo x; do echo x >> {said}; sleep 0.05; done'", two=sleeper()
+    )
+    for log in ("one.log", "supervisord.log", "supervisord.out"):
+        (small_stack.state.logs / log).symlink_to("/dev/full")
+    pid = small_stack.start()
+    wait_until(lambda: said.is_file() and said.stat().st_size > 80, "it logs again and again")
+    one = small_stack.pid("one")
+    before = said.stat().st_size
+    wait_until(lambda: said.stat().st_size > before + 40, "it goes on")
+    assert supervisord.find(small_stack.state) == pid
+    assert small_stack.pid("one") == one
+    assert small_stack.stop() is True
+
+
 def test_a_stopped_child_does_not_hold_up_the_end(small_stack: SmallStack) -> None:
     small_stack.write(one=sleeper())
     small_stack.start()

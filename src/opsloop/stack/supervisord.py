@@ -26,7 +26,8 @@ ENV_PYTHON = "OPSLOOP_PYTHON"
 ENV_CATALOG_DIR = "OPSLOOP_CATALOG_DIR"
 _ENV_SERVER_URL = "SUPERVISOR_SERVER_URL"  # supervisord puts it into every child
 _ENV_PROGRAM = "SUPERVISOR_PROCESS_NAME"  # and this
-_MODULE = "supervisor.supervisord"
+_MODULE = "opsloop.stack.steady"  # runs supervisor.supervisord
+_MODULES = {_MODULE, "supervisor.supervisord"}  # a stack of an earlier version is found too
 _KEPT = ("PATH", "LANG", "LC_ALL", "HOME", "TZ", "TMPDIR")
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _START_S = 15.0
@@ -81,7 +82,7 @@ def _is_supervisord(pid: int, state: StateFolder) -> bool:
 def _looks_like_supervisord(pid: int, state: StateFolder) -> bool:
     return (
         pid > 1
-        and _MODULE in processes.arguments(pid)
+        and not _MODULES.isdisjoint(processes.arguments(pid))
         and processes.environment(pid).get(ENV_STATE) == str(state.root)
         and processes.alive(pid)
     )
