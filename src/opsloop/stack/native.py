@@ -188,6 +188,7 @@ class _Change:
         base = self.settings.ports
         vendors = make_secrets(state.secrets, prepared.catalog, self.environ, base)
         wanted = prepare.wanted(state, prepared.catalog, prepared.before)
+        prepare.link_catalog(state, prepared.directory)
         changes = build_folder.write(state.build, prepared.bundle)
         prepare.write_all_targets(state, prepared.catalog, base, wanted)
         state.write(info)

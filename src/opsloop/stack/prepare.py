@@ -18,6 +18,7 @@ from opsloop.catalog.load import load
 from opsloop.catalog.model import Catalog
 from opsloop.compile.bundle import compile_catalog
 from opsloop.compile.options import Options
+from opsloop.compile.places import CATALOG_LINK
 from opsloop.drivers.targets import write_targets
 from opsloop.errors import StoreError
 from opsloop.settings import Ports, Settings
@@ -103,6 +104,15 @@ def with_catalog(settings: Settings, state: StateFolder) -> Settings:
     if path is None:
         return settings
     return replace(settings, catalog=Path(os.path.abspath(path)))  # noqa: PTH100 - keeps links
+
+
+def link_catalog(state: StateFolder, directory: Path) -> None:
+    """STATE/catalog leads to the catalog's folder: the bundle names its files through it."""
+    link, fresh = state.root / CATALOG_LINK, state.root / f".{CATALOG_LINK}.new"
+    with usable(link):
+        fresh.unlink(missing_ok=True)
+        fresh.symlink_to(directory, target_is_directory=True)
+        fresh.replace(link)
 
 
 def compiled(state: StateFolder) -> EngineInput | None:

@@ -16,6 +16,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from opsloop import names
+from opsloop.compile.places import CATALOG_LINK
 from opsloop.errors import StateUnusable
 from opsloop.stack.files import ELSEWHERE, refuse_not_ours, usable, write_file
 
@@ -24,7 +25,8 @@ RUN_DIR = "run"
 _OURS = frozenset(
     {
         *(names.BUILD_DIR, names.SECRETS_DIR, names.TARGETS_DIR, names.DATA_DIR, names.LOGS_DIR),
-        *(names.TEXTFILE_DIR, RUN_DIR, STACK_JSON, ".gitignore"),
+        *(names.TEXTFILE_DIR, CATALOG_LINK, f".{CATALOG_LINK}.new", RUN_DIR, STACK_JSON),
+        ".gitignore",
     }
 )
 # Group and others may pass through data/ (a database that runs as another user lies there) but
