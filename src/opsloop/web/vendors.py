@@ -246,6 +246,7 @@ _WEBHOOK = shape(
         "commonAnnotations": string_map,
         "externalURL": text(),
         "alerts": list_of(_ALERT, 10_000, 1),
+        "notification_reason": text(),  # since Alertmanager 0.33
     },
     required=("version", "groupKey", "status", "receiver", "alerts"),
 )
