@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from opsloop.drivers.prometheus import Prometheus
     from opsloop.report.slo import Budget
 
+WIDE = 120
 _COLOURS = {"good": "green", "burning": "yellow", "spent": "red", "new": "bright_black"}
 
 
@@ -85,7 +86,8 @@ def _print_table(rows: list[Budget], now: float) -> None:
 
 
 def _width() -> int:
-    return shutil.get_terminal_size().columns
+    """Of the terminal; what reads a pipe has room."""
+    return shutil.get_terminal_size().columns if output.is_terminal() else WIDE
 
 
 def _colour(row: Budget) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any, Final
 
 from opsloop import names
@@ -113,10 +114,10 @@ def incidents(
     Counted on the tiles, to the step: a minute, or more where the period is longer than
     STEPS minutes. Raises PrometheusError when Prometheus does not answer.
     """
-    minutes = _seconds(row.period) / 60
-    step = Duration(int(-(-minutes // STEPS)) * int(series.TILE))
     end = now - now % 60
-    errors, total = _tiles(history, row, end - minutes * 60, end, step)
+    begin = _began(row.period, end)
+    step = Duration(max(1, int(-(-(end - begin) // 60 // STEPS))) * int(series.TILE))
+    errors, total = _tiles(history, row, begin, end, step)
     whole = row.budget * sum(total.values())
     found = [
         _incident(group, errors, total, row, whole, step.seconds)
@@ -241,3 +242,13 @@ def _indicator(row: Budget) -> str:
 
 def _seconds(period: str) -> float:
     return Period.parse(period).length.seconds
+
+
+def _began(period: str, now: float) -> float:
+    """When the period began that ends now; a calendar month with its first minute (UTC)."""
+    parsed = Period.parse(period)
+    if not parsed.calendar:
+        return now - parsed.length.seconds
+    # The tile of the first moment of a month belongs to the month before.
+    moment = datetime.fromtimestamp(now - 60, UTC)
+    return moment.replace(day=1, hour=0, minute=0, second=0, microsecond=0).timestamp()
