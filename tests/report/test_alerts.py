@@ -10,11 +10,13 @@ import pytest
 
 from opsloop.drivers.listed import Listed, Matcher, Rule, RuleAlert, Silence
 from opsloop.remediation.episode import Alert, Episode, EpisodeState
+from opsloop.remediation.plan import Run, RunState
 from opsloop.report import alert_rows as lines
 from opsloop.report import silences
 from opsloop.report.alerts import Missing, Sources, board
 from opsloop.report.told import Failures, Heard, heard, is_about, kinds, told
 from opsloop.web.messages import Message
+from tests.store.samples import plan
 
 NOW = 1_800_000_000.0
 DOWN = {"alertname": "ServiceDown", "severity": "P0", "service": "api", "policy": "restart-down"}
@@ -164,6 +166,48 @@ def test_an_alert_that_the_engine_never_got() -> None:
     pending = board(Sources(NOW, [rule(DOWN, fires(DOWN, state="pending"), for_s=90)], []))
     assert lines.cells(pending, pending.rows[0])[-1] == "restart-down when it fires"
     assert lines.cells(pending, pending.rows[0])[4] == "pending, fires in 30 s"
+
+
+def test_what_the_loop_keeps_from_people_while_it_acts_is_in_the_sentence() -> None:
+    run = Run(
+        id=4,
+        episode_id=7,
+        policy="restart-down",
+        service="api",
+        attempt=0,
+        state=RunState.ACTING,
+        plan=plan(),
+        token=1,
+        created_at=NOW,
+        acting_at=NOW,
+        acted_at=None,
+        finished_at=None,
+        good_since=None,
+        reason="",
+        detail={},
+    )
+    running = known({"alertname": "RemediationRunning", "service": "api"}, "r1")
+    sources = Sources(
+        NOW,
+        [],
+        [known(DOWN, inhibited_by=("r1",)), running],
+        episodes=[episode(EpisodeState.RUNNING)],
+        runs={7: run},
+    )
+    found = board(sources)
+    assert lines.sentence(found) == (
+        "Nothing fires that people should know of; the loop acts on P0 ServiceDown of api"
+        " (run 4, acting); 1 is inhibited."
+    )
+    assert [r.alert for r in found.shown(False)] == ["ServiceDown"]
+    assert lines.cells(found, found.shown(False)[0])[4] == "inhibited by RemediationRunning of api"
+
+
+def test_an_alert_without_a_policy_is_nothing_of_the_loops() -> None:
+    labels = {k: v for k, v in DOWN.items() if k != "policy"}
+    watched = episode(EpisodeState.WATCHED, "no policy acts on ServiceDown")
+    found = board(Sources(NOW, [], [known(labels)], episodes=[watched]))
+    assert lines.cells(found, found.rows[0])[-1] == "no policy"
 
 
 def test_the_newest_episode_counts() -> None:

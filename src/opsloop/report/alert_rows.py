@@ -9,7 +9,7 @@ from opsloop import names
 from opsloop.remediation.episode import EpisodeState
 from opsloop.report.alerts import BOOKKEEPING, STORE, Board, Held, Row
 from opsloop.report.times import clock, length, printable, stamp
-from opsloop.report.told import Failures, Told
+from opsloop.report.told import OWN_POSTS, Failures, Told
 
 HEADERS: Final = ("SEV", "ALERT", "SERVICE", "INSTANCE", "STATE", "SINCE", "TOLD", "LOOP")
 RECENT: Final = "15 min"  # over which failures of notifications are counted
@@ -199,13 +199,15 @@ def _count(failures: Failures) -> str:
 def _loop(board: Board, found: Row) -> str:
     episode, run = found.episode, found.run
     if episode is None:
-        if found.policy is None or found.alert.startswith("Remediation"):
+        if found.policy is None or found.alert in OWN_POSTS:
             return ""
         if found.state in ("pending", "quiet"):
             return f"{found.policy} when it fires"
         if any(m.part == STORE for m in board.sources.missing):
             return "not known"
         return f"{found.policy}: the engine has not received it"
+    if found.policy is None and run is None:
+        return "" if found.alert in OWN_POSTS else "no policy"
     about = f"episode {episode.id}"
     if run is not None:
         about += f", run {run.id} {run.state}"
@@ -238,6 +240,9 @@ def sentence(board: Board) -> str:
     parts = parts or ["nothing fires"]
     if not firing and states.total() > states["quiet"]:
         parts.insert(0, "nothing fires that people should know of")
+    acting = [r for r in rows if r not in firing and r.run is not None and r.run.state.open]
+    if acting:  # which keeps them from people meanwhile
+        parts.insert(1, f"the loop acts on {_acting(acting)}")
     if board.watchdog_lost:
         parts.append("alerts of Prometheus do not reach Alertmanager")
     if board.failing:
@@ -249,6 +254,14 @@ def sentence(board: Board) -> str:
         parts.append("; ".join(f"{m.part} does not answer" for m in board.sources.missing))
     text = printable("; ".join(parts))
     return text[0].upper() + text[1:] + "."
+
+
+def _acting(rows: list[Row]) -> str:
+    first, more = rows[0], len(rows) - 1
+    where = first.service or first.instance
+    run = f" (run {first.run.id}, {first.run.state})" if first.run else ""
+    text = f"{first.severity} {_name(first)}{f' of {where}' if where else ''}{run}"
+    return f"{text} and {more} more" if more else text
 
 
 def _lead(board: Board, firing: list[Row]) -> str:
