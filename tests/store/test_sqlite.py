@@ -235,7 +235,10 @@ def test_an_engine_that_stops_begins_nothing_more(store: SqliteStore) -> None:
 
 
 def test_the_file_is_the_owners_alone(path: Path, store: SqliteStore) -> None:
-    assert path.stat().st_mode & 0o777 == 0o600
+    store.intake([alert("a1")], 100.0)
+    made = sorted(path.parent.glob(f"{path.name}*"))
+    assert path.with_name(f"{path.name}-wal") in made
+    assert {f.name: f.stat().st_mode & 0o777 for f in made} == {f.name: 0o600 for f in made}
 
 
 def test_a_closed_store_says_so(path: Path) -> None:
