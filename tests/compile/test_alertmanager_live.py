@@ -185,6 +185,20 @@ def test_without_an_engine_people_are_told_after_the_grace(tmp_path: Path) -> No
         wait_until(lambda: s.pages()[-1]["event_action"] == "resolve", "PagerDuty is told of it")
 
 
+def test_a_page_names_and_counts_what_still_fires(tmp_path: Path) -> None:
+    with stage(tmp_path) as s:
+        ended, lasting = down("api", "a-ended:1"), down("api", "b-lasting:1")
+        s.post(ended, summary="a-ended:1 of api is down")
+        wait_until(s.pages, "PagerDuty is told of the first")
+        s.resolve(ended)
+        s.started = time.time()
+        s.post(lasting, summary="b-lasting:1 of api is down")
+        page = wait_until(
+            lambda: [p for p in s.pages() if "b-lasting:1" in str(p)], "and of the second"
+        )
+        assert page[0]["payload"]["summary"] == "b-lasting:1 of api is down"
+
+
 def test_an_alert_that_joins_a_live_group_is_not_told_early(tmp_path: Path) -> None:
     with stage(tmp_path) as s:
         s.post(down("api", "first:1"), description="first:1")

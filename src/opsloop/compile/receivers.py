@@ -79,6 +79,12 @@ _TEXT = """{{ range .Alerts }}*{{ .Annotations.summary }}*{{ if eq .Status "reso
 {{ end }}{{ with .Annotations.console }}Console: {{ . }}
 {{ end }}
 {{ end }}"""
+# What still fires, when anything does: a group also holds alerts that have just ended.
+_SUMMARY = (
+    "{{ with .Alerts.Firing }}{{ (index . 0).Annotations.summary }}"
+    "{{ if gt (len .) 1 }} and {{ len (slice . 1) }} more{{ end }}"
+    "{{ else }}{{ (index .Alerts 0).Annotations.summary }}{{ end }}"
+)
 _COLOUR = (
     '{{ if ne .Status "firing" }}good{{ else if eq .CommonLabels.severity "P0" }}danger'
     "{{ else }}warning{{ end }}"
@@ -113,8 +119,7 @@ def _pagerduty(catalog: Catalog, options: Options) -> Node:
     return node | {
         "send_resolved": True,
         "severity": '{{ if eq .CommonLabels.severity "P0" }}critical{{ else }}error{{ end }}',
-        "description": "{{ (index .Alerts 0).Annotations.summary }}"
-        "{{ if gt (len .Alerts) 1 }} and {{ len (slice .Alerts 1) }} more{{ end }}",
+        "description": _SUMMARY,
         "class": "{{ .CommonLabels.alertname }}",
         "component": "{{ .CommonLabels.service }}",
         "group": "{{ .CommonLabels.team }}",
