@@ -15,6 +15,7 @@ from opsloop.cli.main import cli
 from opsloop.cli.progress import PlainProgress, flow_text
 from opsloop.drivers.supervisor import Updated
 from opsloop.errors import ArgumentError, NotRunning
+from opsloop.settings import Settings
 from opsloop.stack.build_folder import Changes
 from opsloop.stack.flow import Flow
 from opsloop.stack.native import Applied
@@ -49,6 +50,13 @@ def status(name: str, health: Health = "healthy", detail: str = "", **rest: obje
 )
 def test_the_headline_says_what_was_done(applied: Applied, words: str) -> None:
     assert words in up.headline(applied, 3.0)
+
+
+@pytest.mark.parametrize(
+    ("state", "words"), [(".opsloop", ""), ("/srv/a", " --state /srv/a"), ("b c", " --state 'b c'")]
+)
+def test_the_next_commands_can_be_pasted(state: str, words: str) -> None:
+    assert up.state_option(Settings(state=Path(state))) == words
 
 
 def test_addresses_are_those_a_person_opens() -> None:

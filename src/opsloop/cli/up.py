@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -78,11 +79,17 @@ def tell(running: Running, settings: Settings) -> None:
         output.say(f"the inbox stands in for {', '.join(running.vendors.stand_ins)}")
     if running.vendors.kept:
         output.say(f"kept from an earlier up: {', '.join(running.vendors.kept)}")
-    where = "" if str(settings.state) == DEFAULT_STATE else f" --state {settings.state}"
+    where = state_option(settings)
     slots = any(s.part.process for s in running.statuses)
     first = [f"opsloop drill service-kill{where}"] if slots else []
     rest = [f"opsloop status{where}", f"opsloop down{where}"]
     output.say(f"next: {' | '.join([*first, *rest])}")
+
+
+def state_option(settings: Settings) -> str:
+    """What a further command needs to find this stack, as a shell reads it."""
+    state = str(settings.state)
+    return "" if state == DEFAULT_STATE else f" --state {shlex.quote(state)}"
 
 
 def headline(applied: Applied, seconds: float) -> str:
