@@ -27,7 +27,7 @@ from opsloop.compile.yamltext import dump
 
 Groups = list[dict[str, Any]]
 READABLE_S = 60  # how long after their end the counters still give tiles
-IMPORT_RATE = 150_000  # samples a second that promtool imports, at least
+IMPORT_RATE = 90_000  # samples a second that promtool imports, at least
 RAW_S = 40 * 60
 
 

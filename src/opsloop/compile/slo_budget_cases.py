@@ -193,7 +193,7 @@ def _spent(spec: SLOSpec) -> Iterator[BudgetCase]:
             name,
             look,
             {at: (events, failed, minutes)},
-            months={at: 1},
+            months={at: 1} if spec.period.calendar else {},
             fired=(Fired(look, BUDGET_EXHAUSTED, left if fires else None),),
             burn={look: 2.0},
             samples=() if left > 0 else (Sample(look, EXHAUSTION, None, "whole"),),

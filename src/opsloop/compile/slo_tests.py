@@ -13,6 +13,7 @@ from opsloop.compile.slo_alerts import SLOAlert, alike, slo_alerts
 from opsloop.compile.slo_budget import forecast_window
 from opsloop.compile.slo_budget_cases import LOOK, TICK, BudgetCase, budget_cases
 from opsloop.compile.slo_cases import Fired, Sample, WindowCase, window_cases
+from opsloop.compile.slo_edge_cases import edge_cases
 from opsloop.compile.slo_expected import Count
 from opsloop.compile.slo_ledger_tests import ledger_test_files
 from opsloop.compile.slo_names import (
@@ -59,6 +60,10 @@ def slo_test_files(specs: Iterable[SLOSpec], *, sample: bool = False) -> dict[st
         budgets = budget_cases(subject.spec, window is not None)
         tests = [_budget(subject, c, window) for c in budgets]
         files[f"slo-budget-{subject.stem}.yml"] = test_file(tests, LOOK, GROUP_BUDGET)
+        seldom, edges = edge_cases(subject.spec)
+        if edges:
+            tests = [_budget(subject, c, None) for c in edges]
+            files[f"slo-edges-{subject.stem}.yml"] = test_file(tests, seldom, GROUP_WINDOWS)
     found = indicators(ordered)
     for indicator in _of_each_shape(found) if sample else found:
         if cases := sli_cases(indicator):
@@ -146,7 +151,7 @@ def _budget(subject: Subject, case: BudgetCase, window: Duration | None) -> dict
     for nth, kind in enumerate(KINDS):
         closed = {at: counts[nth] for at, counts in case.closed.items()}
         opened = {at: counts[nth] for at, counts in case.opened.items()}
-        if spec.period.calendar:
+        if case.months:
             for month in sorted(set(case.months.values())):
                 labels = subject.own | {MONTH: str(month)}
                 mine = {at: v for at, v in closed.items() if case.months[at] == month}
