@@ -14,6 +14,7 @@ from opsloop.compile.facts import grace_of
 from opsloop.compile.options import Options
 from opsloop.compile.receivers import PEOPLE, SECRETS, Node, people, receivers
 from opsloop.compile.selectors import one_of, quote
+from opsloop.compile.slo_alerts import SLOAlert
 from opsloop.compile.slo_names import BURN_CRITICAL, BURN_HIGH, DATA_MISSING, SLO
 from opsloop.compile.yamltext import dump
 
@@ -38,18 +39,24 @@ def loop_alerts(catalog: Catalog, rules: Iterable[AlertRule]) -> list[LoopAlert]
     ]
 
 
-def alertmanager_yml(catalog: Catalog, options: Options, rules: list[AlertRule]) -> str:
+def alertmanager_yml(
+    catalog: Catalog,
+    options: Options,
+    rules: list[AlertRule],
+    objectives: Iterable[SLOAlert] = (),
+) -> str:
     """The configuration; secret files are relative to build/alertmanager.
 
     Alertmanager resolves some of them against its own directory, so it must be started there.
     """
+    met = {r.alert for r in rules if r.policy} | {o.alert for o in objectives if o.policy}
     config: Node = {
         "global": {
             "resolve_timeout": "5m",
             "slack_api_url_file": f"{SECRETS}/{names.SECRET_SLACK_URL}",
         },
         "route": _root(catalog, options, loop_alerts(catalog, rules)),
-        "inhibit_rules": _inhibitions(catalog, rules),
+        "inhibit_rules": _inhibitions(catalog, sorted(met)),
         "receivers": receivers(catalog, options),
     }
     if intervals := maintenance.time_intervals(catalog):
@@ -169,8 +176,11 @@ def _is(label: str, value: str) -> str:
     return f"{label}={quote(value)}"
 
 
-def _inhibitions(catalog: Catalog, rules: list[AlertRule]) -> list[Node]:
-    """What is told already, or is a consequence of it, is not told again."""
+def _inhibitions(catalog: Catalog, met: list[str]) -> list[Node]:
+    """What is told already, or is a consequence of it, is not told again.
+
+    met: the alerts that a policy meets.
+    """
     engine = one_of("alertname", (names.REMEDIATION_FAILED, names.REMEDIATION_RUNNING))
     down = _is("alertname", names.SERVICE_DOWN)
     burning = _burning(catalog)
@@ -183,7 +193,7 @@ def _inhibitions(catalog: Catalog, rules: list[AlertRule]) -> list[Node]:
                 "target_matchers": [_is("alertname", alert)],
                 "equal": list(names.EPISODE_LABELS),
             }
-            for alert in sorted({r.alert for r in rules if r.policy})
+            for alert in met
         ),
         {
             "source_matchers": [down],

@@ -53,11 +53,11 @@ def compile_catalog(catalog: Catalog, options: Options) -> Bundle:
         groups += sloth_groups(specs)
     files = {
         names.PROMETHEUS_YML: prometheus_yml(catalog, options),
-        names.ALERTMANAGER_YML: alertmanager_yml(catalog, options, rules),
+        names.ALERTMANAGER_YML: alertmanager_yml(catalog, options, rules, objectives),
         names.ROUTES_YML: routes_yml(catalog, options, rules, objectives),
         names.BLACKBOX_YML: blackbox_yml(),
         names.SUPERVISORD_CONF: supervisord_conf(catalog, options),
-        names.ENGINE_JSON: engine_json(catalog, options, rules),
+        names.ENGINE_JSON: engine_json(catalog, options, rules, objectives),
     }
     for group in groups:
         files[f"{RULES_DIR}/{group['name']}.yml"] = dump({"groups": [group]})

@@ -12,13 +12,21 @@ from opsloop.compile.alerts import AlertRule, interval_of
 from opsloop.compile.options import Options
 from opsloop.compile.prometheus import up_jobs
 from opsloop.compile.selectors import one_of, quote, scrape_interval, scrape_timeout
+from opsloop.compile.slo_alerts import SLOAlert
+from opsloop.compile.slo_names import TILE
 
 LONGEST_GRACE = Duration(180_000)
 
 
-def engine_json(catalog: Catalog, options: Options, rules: Iterable[AlertRule]) -> str:
+def engine_json(
+    catalog: Catalog,
+    options: Options,
+    rules: Iterable[AlertRule],
+    objectives: Iterable[SLOAlert] = (),
+) -> str:
     """engine/engine.json: the whole catalog and the facts, in a fixed form."""
     facts = [facts_of(catalog, rule) for rule in rules if rule.policy]
+    facts += objective_facts(catalog, objectives)
     value = EngineInput(catalog=catalog, facts=facts, port_base=options.ports.base)
     return value.model_dump_json(by_alias=True, indent=1, exclude_none=False) + "\n"
 
@@ -38,6 +46,37 @@ def facts_of(catalog: Catalog, rule: AlertRule) -> AlertFacts:
         window_s=look_back(catalog, rule).seconds,
         interval_s=interval_of(catalog, rule).seconds,
         grace_s=grace_of(catalog, rule).seconds,
+    )
+
+
+def objective_facts(catalog: Catalog, alerts: Iterable[SLOAlert]) -> list[AlertFacts]:
+    """The facts of alerts of objectives that a policy meets: one for each alert and policy."""
+    met: dict[tuple[str, str], list[SLOAlert]] = {}
+    for alert in alerts:
+        if alert.policy:
+            met.setdefault((alert.alert, alert.policy), []).append(alert)
+    return [_objective(catalog, alert, policy, some) for (alert, policy), some in met.items()]
+
+
+def _objective(catalog: Catalog, alert: str, policy: str, rules: list[SLOAlert]) -> AlertFacts:
+    members = [spec for rule in rules for spec in rule.members]
+    jobs = _up_of(catalog, {spec.service for spec in members})
+    shorts = [int(p.short) for spec in members for p in spec.pairs] or [int(TILE)]
+    window = Duration(max(shorts))
+    hold = catalog.remediation.policies[policy].verify.hold
+    auto = catalog.remediation.mode_of(policy) == "auto"
+    kept = ", ".join(names.SERVICE_LABELS)
+    return AlertFacts(
+        alert=alert,
+        policy=policy,
+        scope="service",
+        severity=rules[0].severity,
+        condition="\nor\n".join(f"(\n{rule.expr}\n)" for rule in rules),
+        fresh=f"min by ({names.SERVICE}) (timestamp({jobs}))",
+        sli=f"max by ({kept}) ({jobs}) == 1",
+        window_s=window.seconds,
+        interval_s=TILE.seconds,
+        grace_s=grace(window, hold, catalog.stack.evaluation_interval).seconds if auto else 0.0,
     )
 
 
@@ -85,8 +124,11 @@ def _condition(rule: AlertRule) -> str:
 
 
 def _up(catalog: Catalog, rule: AlertRule) -> str:
+    return _up_of(catalog, set(rule.subjects))
+
+
+def _up_of(catalog: Catalog, wanted: set[str]) -> str:
     plain, databases = up_jobs(catalog)
-    wanted = set(rule.subjects)
     jobs = [job for job in (*plain, *databases) if job in wanted]
     return f"up{{{one_of('job', jobs)}}}" if jobs else 'up{job=""}'
 

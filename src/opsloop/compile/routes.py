@@ -49,4 +49,5 @@ def _rule(catalog: Catalog, options: Options, rule: AlertRule) -> dict[str, Any]
 
 def _objective(catalog: Catalog, options: Options, alert: SLOAlert) -> dict[str, Any]:
     labels = {"alertname": alert.alert, **alert.labels_for(alert.members[0])}
-    return {"labels": labels, "receivers": [people(catalog, options, alert.severity)]}
+    engine = [names.RECEIVER_ENGINE] if alert.policy else []
+    return {"labels": labels, "receivers": [*engine, people(catalog, options, alert.severity)]}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
@@ -11,7 +11,7 @@ from opsloop import names
 from opsloop.catalog.slo import BurnPair, windows_for
 from opsloop.catalog.units import Duration
 from opsloop.compile import slo_texts
-from opsloop.compile.selectors import quote
+from opsloop.compile.selectors import one_of, quote
 from opsloop.compile.slo_names import (
     ALERTING,
     BUDGET,
@@ -56,13 +56,14 @@ class SLOAlert:
     summary: Wording
     description: Wording
     wait: Duration = NO_WAIT
+    policy: str | None = None
 
     @property
     def annotations(self) -> dict[str, Wording]:
         return {
             "summary": self.summary,
             "description": self.description,
-            **slo_texts.common(self.alert, self.members),
+            **slo_texts.common(self.alert, self.members, self.policy),
         }
 
     def as_rule(self) -> dict[str, Any]:
@@ -75,15 +76,63 @@ class SLOAlert:
 
     def labels_for(self, spec: SLOSpec) -> dict[str, str]:
         """All labels of the alert when it fires for this objective."""
-        return spec.series_labels | {names.SEVERITY: self.severity}
+        policy = {names.POLICY: self.policy} if self.policy else {}
+        return spec.series_labels | {names.SEVERITY: self.severity} | policy
 
 
 def slo_alerts(specs: Sequence[SLOSpec]) -> list[SLOAlert]:
     """Every alert of these objectives, in the order of their rules."""
     found: list[SLOAlert] = []
     for members in alike(specs):
-        found += [*_burning(members), _missing(members), *_exceeding(members), _exhausted(members)]
+        for alert, make in _MAKERS.items():
+            parts = _by_policy(alert, members)
+            for policy, some in parts.items():
+                found += make(_Scope(some, policy, _services(some) if len(parts) > 1 else ""))
     return found
+
+
+@dataclass(frozen=True, slots=True)
+class _Scope:
+    """The objectives of one rule: alike, and met by one policy or none."""
+
+    members: Sequence[SLOSpec]
+    policy: str | None
+    services: str  # a matcher, where others are alike but for the policy
+
+    @property
+    def spec(self) -> SLOSpec:
+        return self.members[0]
+
+    @property
+    def matchers(self) -> str:
+        """The labels that tell this rule's objectives from another's."""
+        shared = ",".join(f"{k}={quote(v)}" for k, v in _shared(self.spec).items())
+        return f"{self.services},{shared}" if self.services else shared
+
+    def alert(self, name: str, severity: str, **more: Any) -> SLOAlert:
+        """An alert of these objectives; the shared labels keep equal rules apart."""
+        told = {names.POLICY: self.policy} if self.policy else {}
+        labels = {names.SEVERITY: severity} | told
+        labels |= {k: v for k, v in _shared(self.spec).items() if v}
+        return SLOAlert(
+            alert=name,
+            severity=severity,
+            members=tuple(self.members),
+            labels=labels,
+            policy=self.policy,
+            **more,
+        )
+
+
+def _by_policy(alert: str, members: Sequence[SLOSpec]) -> dict[str | None, list[SLOSpec]]:
+    found: dict[str | None, list[SLOSpec]] = {}
+    for spec in members:
+        found.setdefault(spec.policies.get(alert), []).append(spec)
+    return dict(sorted(found.items(), key=lambda item: item[0] or ""))
+
+
+def _services(members: Iterable[SLOSpec]) -> str:
+    return one_of(names.SERVICE, {s.service for s in members})
 
 
 def alike(specs: Iterable[SLOSpec]) -> list[list[SLOSpec]]:
@@ -100,55 +149,46 @@ def _shared(spec: SLOSpec) -> dict[str, str]:
     return {PERIOD: str(spec.period), OBJECTIVE: str(spec.objective), ALERTING: spec.alerting}
 
 
-def _matchers(spec: SLOSpec) -> str:
-    return ",".join(f"{k}={quote(v)}" for k, v in _shared(spec).items())
-
-
-def _labels(severity: str, shared: Mapping[str, str]) -> dict[str, str]:
-    """The series have the shared labels already; here they keep equal rules apart."""
-    return {names.SEVERITY: severity} | {k: v for k, v in shared.items() if v}
-
-
 def factor_text(factor: Fraction) -> str:
     return f"{float(factor):.10g}"
 
 
-def _burning(members: Sequence[SLOSpec]) -> list[SLOAlert]:
-    spec, found = members[0], []
-    for kind, alert, severity in (("page", BURN_CRITICAL, "P0"), ("ticket", BURN_HIGH, "P1")):
-        pairs = [
-            (p, floor) for p, floor in zip(spec.pairs, spec.floors, strict=True) if p.kind == kind
-        ]
-        if not pairs:
-            continue
-        limits = " or ".join(
-            f"{factor_text(p.factor)} over {p.long} and {p.short}" for p, _ in pairs
-        )
-        found.append(
-            SLOAlert(
-                group=GROUP_WINDOWS,
-                alert=alert,
-                severity=severity,
-                expr="\nor\n".join(_burn_clause(spec, p, floor) for p, floor in pairs),
-                members=tuple(members),
-                labels=_labels(severity, _shared(spec)),
-                summary=Wording.of(
-                    *_OBJECT, " burns its error budget at ", Value("times"), " times the even pace"
-                ),
-                description=Wording.of(
-                    "Objective ",
-                    *_PROMISE,
-                    ": errors come ",
-                    Value("times"),
-                    f" times as fast as its budget allows (limit {limits}).",
-                ),
-            )
-        )
-    return found
+def _page(scope: _Scope) -> list[SLOAlert]:
+    return _burning(scope, "page", BURN_CRITICAL, "P0")
 
 
-def _burn_clause(spec: SLOSpec, pair: BurnPair, floor: int) -> str:
-    factor, matchers = factor_text(pair.factor), _matchers(spec)
+def _ticket(scope: _Scope) -> list[SLOAlert]:
+    return _burning(scope, "ticket", BURN_HIGH, "P1")
+
+
+def _burning(scope: _Scope, kind: str, alert: str, severity: str) -> list[SLOAlert]:
+    spec = scope.spec
+    pairs = [(p, floor) for p, floor in zip(spec.pairs, spec.floors, strict=True) if p.kind == kind]
+    if not pairs:
+        return []
+    limits = " or ".join(f"{factor_text(p.factor)} over {p.long} and {p.short}" for p, _ in pairs)
+    return [
+        scope.alert(
+            alert,
+            severity,
+            group=GROUP_WINDOWS,
+            expr="\nor\n".join(_burn_clause(scope.matchers, p, floor) for p, floor in pairs),
+            summary=Wording.of(
+                *_OBJECT, " burns its error budget at ", Value("times"), " times the even pace"
+            ),
+            description=Wording.of(
+                "Objective ",
+                *_PROMISE,
+                ": errors come ",
+                Value("times"),
+                f" times as fast as its budget allows (limit {limits}).",
+            ),
+        )
+    ]
+
+
+def _burn_clause(matchers: str, pair: BurnPair, floor: int) -> str:
+    factor = factor_text(pair.factor)
     covered = int(pair.long) // int(TILE) // COVERED
     return (
         f"(\n"
@@ -170,42 +210,38 @@ def missing_after(*specs: SLOSpec) -> tuple[Duration, Duration]:
     return Duration(max(int(shortest), 3 * rarest)), shortest
 
 
-def _missing(members: Sequence[SLOSpec]) -> SLOAlert:
-    spec = members[0]
-    window, wait = missing_after(*members)
-    return SLOAlert(
-        group=GROUP_WINDOWS,
-        alert=DATA_MISSING,
-        severity="P1",
-        expr=f"{BUDGET}{{{_matchers(spec)}}}\n"
-        f"unless on ({EACH})\n"
-        f"last_over_time({TOTAL_TILE}[{half_open(window)}])",
-        members=tuple(members),
-        labels=_labels("P1", _shared(spec)),
-        summary=Wording.of(*_OBJECT, " has no data"),
-        description=Wording.of(
-            f"Nothing was counted in the last {window}: the metric of this objective is gone, or"
-            " its targets are not scraped. It cannot alert on errors now."
-        ),
-        wait=wait,
-    )
+def _missing(scope: _Scope) -> list[SLOAlert]:
+    window, wait = missing_after(*scope.members)
+    return [
+        scope.alert(
+            DATA_MISSING,
+            "P1",
+            group=GROUP_WINDOWS,
+            expr=f"{BUDGET}{{{scope.matchers}}}\n"
+            f"unless on ({EACH})\n"
+            f"last_over_time({TOTAL_TILE}[{half_open(window)}])",
+            summary=Wording.of(*_OBJECT, " has no data"),
+            description=Wording.of(
+                f"Nothing was counted in the last {window}: the metric of this objective is gone,"
+                " or its targets are not scraped. It cannot alert on errors now."
+            ),
+            wait=wait,
+        )
+    ]
 
 
-def _exceeding(members: Sequence[SLOSpec]) -> list[SLOAlert]:
+def _exceeding(scope: _Scope) -> list[SLOAlert]:
     """The shortest long window has more errors than events."""
-    spec = members[0]
-    if not spec.pairs:
+    if not scope.spec.pairs:
         return []
-    long = min(p.long for p in spec.pairs)
+    long = min(p.long for p in scope.spec.pairs)
     errors, total = window_sum("errors", long), window_sum("total", long)
     return [
-        SLOAlert(
+        scope.alert(
+            ERRORS_EXCEED,
+            "P1",
             group=GROUP_WINDOWS,
-            alert=ERRORS_EXCEED,
-            severity="P1",
-            expr=f"{BUDGET}{{{_matchers(spec)}}}\nand on ({EACH})\n({errors} > {total})",
-            members=tuple(members),
-            labels=_labels("P1", _shared(spec)),
+            expr=f"{BUDGET}{{{scope.matchers}}}\nand on ({EACH})\n({errors} > {total})",
             summary=Wording.of(*_OBJECT, " counts more errors than events"),
             description=Wording.of(
                 "The error selector is no subset of the total selector, so the error ratio is"
@@ -215,26 +251,35 @@ def _exceeding(members: Sequence[SLOSpec]) -> list[SLOAlert]:
     ]
 
 
-def _exhausted(members: Sequence[SLOSpec]) -> SLOAlert:
-    spec = members[0]
+def _exhausted(scope: _Scope) -> list[SLOAlert]:
+    spec = scope.spec
     covered = int(spec.period.length) // int(TILE) // COVERED
-    return SLOAlert(
-        group=GROUP_BUDGET,
-        alert=BUDGET_EXHAUSTED,
-        severity="P1",
-        expr=f"{LEFT_RATIO}{{{_matchers(spec)}}} <= 0\n"
-        f"and on ({EACH}, {PERIOD})\n"
-        f"{period_sum('errors')} >= {spec.min_events}\n"
-        f"and on ({EACH}, {PERIOD})\n"
-        f"{period_sum('minutes')} >= {covered}",
-        members=tuple(members),
-        labels=_labels("P1", _shared(spec)),
-        summary=Wording.of(*_OBJECT, " has spent its error budget"),
-        description=Wording.of(
-            "Objective ",
-            *_PROMISE,
-            " is missed; left of the budget: ",
-            Value("humanizePercentage"),
-            ".",
-        ),
-    )
+    return [
+        scope.alert(
+            BUDGET_EXHAUSTED,
+            "P1",
+            group=GROUP_BUDGET,
+            expr=f"{LEFT_RATIO}{{{scope.matchers}}} <= 0\n"
+            f"and on ({EACH}, {PERIOD})\n"
+            f"{period_sum('errors')} >= {spec.min_events}\n"
+            f"and on ({EACH}, {PERIOD})\n"
+            f"{period_sum('minutes')} >= {covered}",
+            summary=Wording.of(*_OBJECT, " has spent its error budget"),
+            description=Wording.of(
+                "Objective ",
+                *_PROMISE,
+                " is missed; left of the budget: ",
+                Value("humanizePercentage"),
+                ".",
+            ),
+        )
+    ]
+
+
+_MAKERS: dict[str, Callable[[_Scope], list[SLOAlert]]] = {
+    BURN_CRITICAL: _page,
+    BURN_HIGH: _ticket,
+    DATA_MISSING: _missing,
+    ERRORS_EXCEED: _exceeding,
+    BUDGET_EXHAUSTED: _exhausted,
+}

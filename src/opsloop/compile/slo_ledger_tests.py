@@ -24,7 +24,7 @@ from opsloop.compile.slo_names import (
     open_page,
     page,
 )
-from opsloop.compile.slo_promtool import UNDER_TEST, series, test_file, values
+from opsloop.compile.slo_promtool import UNDER_TEST, series, test_file, values, values_at
 from opsloop.compile.slo_spec import SLOSpec
 
 SECOND = Duration(1000)
@@ -104,8 +104,8 @@ def _minutes(labels: Mapping[str, str]) -> dict[str, Any]:
         "name": "every event is in one page, which an hour's first minute closes",
         "interval": str(TILE),
         "input_series": [
-            _input(TOTAL_TILE, labels, told["total"]),
-            _input(ERRORS_TILE, labels, told["errors"]),
+            _input(TOTAL_TILE, labels, values(told["total"])),
+            _input(ERRORS_TILE, labels, values(told["errors"])),
         ],
         "promql_expr_test": checks,
     }
@@ -127,9 +127,9 @@ def _outage(labels: Mapping[str, str]) -> dict[str, Any]:
         "name": "after an outage an open page is continued, or forgotten when it is an hour old",
         "interval": str(SECOND),
         "input_series": [
-            _input(TOTAL_TILE, labels, _at(tiles)),
-            _input(ERRORS_TILE, labels, _at(tiles)),
-            *(_input(open_page(kind), labels, _at(opened)) for kind in KINDS),
+            _input(TOTAL_TILE, labels, values_at(tiles)),
+            _input(ERRORS_TILE, labels, values_at(tiles)),
+            *(_input(open_page(kind), labels, values_at(opened)) for kind in KINDS),
         ],
         "promql_expr_test": checks,
     }
@@ -147,7 +147,7 @@ def _month_end(labels: Mapping[str, str]) -> dict[str, Any]:
     return {
         "name": "a page of a month's first minute is the last of the month before",
         "interval": str(SECOND),
-        "input_series": [_input(closed_page(kind), labels, _at(closed)) for kind in KINDS],
+        "input_series": [_input(closed_page(kind), labels, values_at(closed)) for kind in KINDS],
         "promql_expr_test": checks,
     }
 
@@ -168,10 +168,5 @@ def _check(name: str, labels: Mapping[str, str], time: str, value: Count) -> dic
     return {"expr": fresh, "eval_time": time, "exp_samples": expected}
 
 
-def _input(name: str, labels: Mapping[str, str], counts: Sequence[Count]) -> dict[str, str]:
-    return {"series": series(name, labels), "values": values(counts)}
-
-
-def _at(found: Mapping[int, float]) -> list[Count]:
-    """Samples at these seconds, and none between them."""
-    return [found.get(at) for at in range(max(found) + 1)]
+def _input(name: str, labels: Mapping[str, str], text: str) -> dict[str, str]:
+    return {"series": series(name, labels), "values": text}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import groupby
 from typing import Any
 
 from opsloop.catalog.units import Duration
@@ -34,18 +35,28 @@ def series(name: str, labels: Mapping[str, str]) -> str:
 
 def values(counts: Sequence[Count]) -> str:
     """promtool's notation, with runs of equal values in short."""
+    return " ".join(_run(value, len(list(run))) for value, run in groupby(counts))
+
+
+def values_at(found: Mapping[int, float]) -> str:
+    """Values at these ticks (0, 1, ...), and nothing between them."""
     parts: list[str] = []
-    at = 0
-    while at < len(counts):
-        run = 1
-        while at + run < len(counts) and counts[at + run] == counts[at]:
-            run += 1
-        value = counts[at]
-        if value is None:
-            parts.append(f"_x{run}" if run > 1 else "_")
-        elif value == STALE:
-            parts += ["stale"] * run
-        else:
-            parts.append(f"{number(value)}x{run - 1}" if run > 1 else number(value))
-        at += run
+    ticks = sorted(found)
+    at = then = 0
+    while then < len(ticks):
+        first = then
+        if ticks[first] > at:
+            parts.append(_run(None, ticks[first] - at))
+        at = ticks[first]
+        while then < len(ticks) and ticks[then] == at and found[at] == found[ticks[first]]:
+            at, then = at + 1, then + 1
+        parts.append(_run(found[ticks[first]], then - first))
     return " ".join(parts)
+
+
+def _run(value: Count, length: int) -> str:
+    if value is None:
+        return f"_x{length}" if length > 1 else "_"
+    if value == STALE:
+        return " ".join(["stale"] * length)
+    return f"{number(value)}x{length - 1}" if length > 1 else number(value)

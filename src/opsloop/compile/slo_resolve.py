@@ -27,6 +27,7 @@ from opsloop.compile.selectors import (
     scrape_interval,
     scrape_timeout,
 )
+from opsloop.compile.slo_names import ALERTS
 from opsloop.compile.slo_spec import Age, Counters, Links, Rates, Ratio, Runs, SLOSpec, Source
 from opsloop.errors import InputError
 
@@ -41,7 +42,8 @@ def slo_specs(catalog: Catalog, options: Options) -> list[SLOSpec]:
     Raises InputError for an objective that its service has no metric for.
     """
     prometheus = places.address(catalog.stack.bind, options.ports.prometheus)
-    links = Links(texts.console(catalog, options), f"http://{prometheus}")
+    policies = {p: texts.in_words(catalog, p) for p in sorted(catalog.remediation.policies)}
+    links = Links(texts.console(catalog, options), f"http://{prometheus}", policies)
     return [
         _spec(catalog, links, service, name, slo)
         for service, declared in sorted(catalog.services.items())
@@ -72,7 +74,14 @@ def _spec(catalog: Catalog, links: Links, service: str, name: str, slo: SLO) -> 
         scrape_interval=interval,
         scrape_timeout=timeout,
         links=links,
+        policies=_policies(catalog, service),
     )
+
+
+def _policies(catalog: Catalog, service: str) -> dict[str, str]:
+    team = catalog.services[service].team
+    met = {a: catalog.remediation.meeting(a, service, team) for a in ALERTS}
+    return {alert: policy for alert, policy in met.items() if policy}
 
 
 def _labels(catalog: Catalog, service: Service) -> dict[str, str]:

@@ -64,10 +64,11 @@ class Runs:
 
 @dataclass(frozen=True, slots=True)
 class Links:
-    """Addresses that pages name: of the console and of Prometheus, without a slash at the end."""
+    """What pages name: console and Prometheus (without a slash at the end), policies in words."""
 
     console: str
     prometheus: str
+    policies: Mapping[str, str] = field(default_factory=dict)
 
 
 Source = Counters | Rates | Ratio | Age | Runs
@@ -98,6 +99,7 @@ class SLOSpec:
     scrape_interval: Duration = SCRAPE_INTERVAL
     scrape_timeout: Duration = SCRAPE_TIMEOUT
     links: Links | None = None  # None: pages name no addresses
+    policies: Mapping[str, str] = field(default_factory=dict)  # by the alert that each meets
 
     @property
     def budget(self) -> str:

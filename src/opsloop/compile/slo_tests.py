@@ -14,7 +14,6 @@ from opsloop.compile.slo_budget import forecast_window
 from opsloop.compile.slo_budget_cases import LOOK, TICK, BudgetCase, budget_cases
 from opsloop.compile.slo_cases import Fired, Sample, WindowCase, window_cases
 from opsloop.compile.slo_edge_cases import edge_cases
-from opsloop.compile.slo_expected import Count
 from opsloop.compile.slo_ledger_tests import ledger_test_files
 from opsloop.compile.slo_names import (
     BUDGET,
@@ -34,7 +33,7 @@ from opsloop.compile.slo_names import (
     month_page,
     open_page,
 )
-from opsloop.compile.slo_promtool import UNDER_TEST, series, test_file, values
+from opsloop.compile.slo_promtool import UNDER_TEST, series, test_file, values, values_at
 from opsloop.compile.slo_sli_cases import SLICase, sli_cases
 from opsloop.compile.slo_spec import Indicator, SLOSpec, indicators
 
@@ -197,10 +196,7 @@ def _sli(indicator: Indicator, case: SLICase) -> dict[str, Any]:
 
 def _at_times(found: Mapping[int, float]) -> str:
     """Values at these times (ms), and nothing between them."""
-    counts: list[Count] = [None] * (max(found, default=-1) // int(TICK) + 1)
-    for at, value in found.items():
-        counts[at // int(TICK)] = value
-    return values(counts)
+    return values_at({at // int(TICK): value for at, value in found.items()})
 
 
 def _sample(subject: Subject, sample: Sample, time: str) -> dict[str, Any]:

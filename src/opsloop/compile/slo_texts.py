@@ -33,7 +33,7 @@ IMPACT = {
 }
 
 
-def common(alert: str, members: Sequence[SLOSpec]) -> dict[str, Wording]:
+def common(alert: str, members: Sequence[SLOSpec], policy: str | None) -> dict[str, Wording]:
     """impact, runbook, dashboard, console and remediation of an alert of these objectives."""
     runbooks = {s.service: s.runbook or default_runbook(alert) for s in members}
     found = {
@@ -52,4 +52,5 @@ def common(alert: str, members: Sequence[SLOSpec]) -> dict[str, Wording]:
             parts += [escape('",slo="', safe=""), Label(SLO)]
         found["dashboard"] = Wording.of(*parts, escape('"}', safe=""))
         found["console"] = Wording.of(f"{links.console}/services/", Label(names.SERVICE))
-    return found | {"remediation": Wording.of(NOBODY)}
+    said = links.policies.get(policy) if links is not None and policy else NOBODY
+    return found | {"remediation": Wording.of(said or NOBODY)}
