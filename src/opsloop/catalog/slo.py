@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from fractions import Fraction
+from functools import lru_cache
 from typing import Annotated, Any, Literal
 
 from pydantic import (
@@ -279,6 +280,7 @@ _PAIRS: tuple[tuple[Literal["page", "ticket"], int, int, int], ...] = (
 )
 
 
+@lru_cache(maxsize=100)
 def windows_for(period: Period) -> tuple[BurnPair, ...]:
     """The alert windows of a period, in whole minutes, and their factors.
 
@@ -332,6 +334,7 @@ def pairs_of(slo: SLO) -> tuple[BurnPair, ...]:
     )
 
 
+@lru_cache(maxsize=1000)
 def event_floor(pair: BurnPair, objective: Objective) -> int:
     """How many errors the long window must hold: with fewer, chance alone could fire the alert.
 

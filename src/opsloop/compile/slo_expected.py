@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import lru_cache
 
+from opsloop.catalog.slo import Objective, decimal
 from opsloop.catalog.units import Duration
 from opsloop.compile.slo_alerts import COVERED, factor_text
 from opsloop.compile.slo_names import PAGE, TILE, Kind
@@ -12,6 +14,12 @@ from opsloop.compile.slo_spec import SLOSpec
 
 Count = float | None  # of one tick; None: no data
 HALF_PAGE = Duration(int(PAGE) // 2)
+
+
+@lru_cache(maxsize=1000)
+def _budget(objective: Objective) -> float:
+    """As the rules have it: from its decimal text."""
+    return float(decimal(objective.budget))
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +33,9 @@ class Timeline:
     tick: Duration
     total: Sequence[Count]
     errors: Sequence[Count]
+    _sums: dict[Kind, list[tuple[float, int]]] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
 
     def __len__(self) -> int:
         return len(self.total)
@@ -45,9 +56,19 @@ class Timeline:
     def counted(self, kind: Kind, at: int, window: Duration) -> Count:
         """Of the ticks in the window that ends with tick `at`; None when none has data."""
         ticks = -(-int(window) // int(self.tick))
-        span = self.values(kind)[max(0, at - ticks + 1) : at + 1]
-        found = [v for v in span if v is not None]
-        return sum(found) if found else None
+        sums = self._sums.get(kind) or self._summed(kind)
+        (before, none), (up_to, some) = sums[max(0, at - ticks + 1)], sums[at + 1]
+        return up_to - before if some > none else None
+
+    def _summed(self, kind: Kind) -> list[tuple[float, int]]:
+        """Sum and number of the values before each tick; whole numbers, so sums are exact."""
+        sums, total, known = [(0.0, 0)], 0.0, 0
+        for value in self.values(kind):
+            if value is not None:
+                total, known = total + value, known + 1
+            sums.append((total, known))
+        self._sums[kind] = sums
+        return sums
 
     def ratio(self, at: int, window: Duration) -> float | None:
         """No value without events."""
@@ -56,7 +77,7 @@ class Timeline:
 
     def burn(self, spec: SLOSpec, at: int, window: Duration) -> float | None:
         ratio = self.ratio(at, window)
-        return None if ratio is None else ratio / float(spec.budget)
+        return None if ratio is None else ratio / _budget(spec.objective)
 
     def burning(self, spec: SLOSpec, kind: str, at: int) -> float | None:
         """The value of the burn-rate alert, which is the short window's burn; None: not firing."""
