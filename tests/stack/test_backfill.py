@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import time
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
 from opsloop.catalog.units import Duration
+from opsloop.compile.slo_budget import budget_rules
 from opsloop.compile.slo_past import page_of
 from opsloop.stack.backfill_plan import on_grid, start_of
 from tests.compile.slo_specs import spec
@@ -148,3 +150,29 @@ def test_minutes_in_memory_come_later_once(tmp_path: Path) -> None:
         )
         (summed,) = answer["data"]["result"]
         assert float(summed["value"][1]) == past.true(last - 20 * HOUR, last, 17_250)[0]
+
+
+def test_a_calendar_month_begins_anew(tmp_path: Path) -> None:
+    """The third of a month, 10:25; four days of it and of the month before."""
+    today = datetime.now(UTC)
+    third = today.replace(day=3, hour=10, minute=25, second=31, microsecond=0)
+    if third > today:
+        third = (third.replace(day=1) - timedelta(days=1)).replace(day=3)
+    now = int(third.timestamp() * 1000)
+    month = now // DAY * DAY - 2 * DAY
+    past = history(now, 4)
+    world = World(tmp_path, [replace(spec(period="calendar-month"), scrape_interval=MINUTELY)])
+    world.remember(raw_lines(past))
+    with world.start():
+        fill(world, now, 31 * DAY)
+    with world.start() as server:
+        last = now // MINUTE * MINUTE - MINUTE
+        rules = {r["record"]: r["expr"] for r in budget_rules(world.specs) if "record" in r}
+        counted = []
+        for kind in ("total", "errors"):
+            (found,) = server.get(
+                "/api/v1/query", query=rules[f"slo:{kind}:period"], time=f"{last / 1000 + 30}"
+            )["data"]["result"]
+            counted.append(int(found["value"][1]))
+    # The tile of a month's first moment is the last of the month before.
+    assert tuple(counted) == past.true(month, last, 0)
