@@ -23,7 +23,10 @@ def test_a_fine_catalog_is_one_line(run: Run, small: Path) -> None:
 def test_the_shop(run: Run) -> None:
     done = run("check", "--catalog", str(ROOT / "examples" / "shop"))
     assert done.exit_code == 0
-    assert done.stdout.endswith("2 services, 3 processes, 1 host, 1 probe, 3 policies (auto)\n")
+    assert done.stdout.endswith(
+        "2 services, 3 objectives, 3 processes, 1 host, 1 probe, 3 policies (auto)\n"
+        "samples are kept 32d: the objectives over 30d need it\n"
+    )
 
 
 def test_ten_mistakes_in_ten_lines(run: Run, tmp_path: Path) -> None:
