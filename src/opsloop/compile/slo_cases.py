@@ -206,20 +206,19 @@ def _young(spec: SLOSpec, pair: BurnPair) -> WindowCase:
 
 
 def _idle(spec: SLOSpec) -> WindowCase:
-    """No traffic after an incident: no ratio is made up, and nothing fires."""
-    pair = min(spec.pairs, key=lambda p: int(p.long))
-    tick = tick_of(pair)
-    busy = _burns(spec, pair, [0.5] * 4)
-    zeros = [0.0] * (int(pair.long) // int(_step_of(tick)) + 5)
-    quiet = _told(tick, zeros, zeros)
-    line = Timeline(tick, [*busy.total, *quiet.total], [*busy.errors, *quiet.errors])
+    """One event and then no traffic: it leaves each window in its minute, and then there is no
+    ratio. Windows that are made of pages have cases of their edges."""
+    windows = sorted({w for p in spec.pairs for w in p.windows if w <= PAGE})
+    longest = max(windows, default=TILE)
+    zeros = [0.0] * (int(longest) // int(TILE) + 3)
+    line = Timeline(TILE, [1.0, *zeros], [1.0, *zeros])
     samples = [
         s
-        for window in pair.windows
-        for at in (len(busy) - 1 + int(window) // int(tick), len(line) - 1)
+        for window in windows
+        for at in (0, int(window) // int(TILE) - 1, int(window) // int(TILE), len(line) - 1)
         for s in _samples(spec, line, window, at)
     ]
-    case = _alert_case(spec, "idle: no ratio, no alert", pair.kind, line)
+    case = _alert_case(spec, "idle: no ratio, no alert", "page", line)
     return WindowCase(case.name, line, samples, case.fired)
 
 
