@@ -263,7 +263,10 @@ def test_files_that_cannot_be_read(run: Run, tmp_path: Path) -> None:
 def test_the_same_thing_in_many_places_is_one_line(run: Run, tmp_path: Path) -> None:
     one = "\n".join(line for line in GOOD.split("---\n")[1].splitlines())
     slos = one.split("slos:\n")[1]
-    more = [slos.replace("name: answers", f"name: answers-{i}") for i in range(5)]
+    more = [
+        slos.replace("name: answers", f"name: answers-{i}").replace("tive: 99", f"tive: 98.{i}")
+        for i in range(5)
+    ]
     text = one + "\n" + "\n".join(more)
     (tmp_path / "slos.yaml").write_text(text.replace("alerting: {}", "alerting: {name: Same}"))
     done = run("import", "slos.yaml")

@@ -11,7 +11,9 @@ FILE_LINES = 350  # files are of about 300 lines at most
 FUNCTION_LINES = 60
 
 # path, or path:function -> why it may be longer. Keep it short; remove what no longer needs it.
-LONGER: dict[str, str] = {}
+LONGER: dict[str, str] = {
+    "src/opsloop/catalog/slo.py": "models, and the windows and floors that follow from them",
+}
 FORBIDDEN_NAMES = {"utils", "util", "helpers", "common", "manager", "managers", "misc"}
 
 CODE = python_files("src", "examples", "benchmarks")
