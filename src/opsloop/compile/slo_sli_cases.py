@@ -78,6 +78,7 @@ def _counters(indicator: Indicator, source: Counters) -> Iterator[SLICase]:
         )],
         [n, 12.0, 12.0, n, n, n, 126.0, 10.0], [n, 2.0, 2.0, n, n, n, 7.0, 0.0],
     )  # fmt: skip
+    yield _restart_within(indicator, source)
     back, known = (int(d) // int(TILE) for d in (LOOK_BACK, KNOWN_WITHIN))
     for away, found in ((back - 1, True), (back, False)):
         yield _case(
@@ -109,6 +110,29 @@ def _counters(indicator: Indicator, source: Counters) -> Iterator[SLICase]:
         indicator, source, "idle, and never failed: 0 errors, not no number",
         [_one([100.0] * 5, [n] * 5)], [n] + [0.0] * 4, [n] + [0.0] * 4,
     )  # fmt: skip
+
+
+def _restart_within(indicator: Indicator, source: Counters) -> SLICase:
+    """A process is restarted right after a scrape, several scrapes before the minute ends."""
+    good, failed = [7.0, 9.0, 8.0, 6.0] * 6, [1.0, 0.0, 5.0, 2.0] * 6
+    restart = 10
+
+    def counted(steps: list[float], start: float) -> list[Count]:
+        before = [start + sum(steps[: at + 1]) for at in range(restart)]
+        return [*before, *(sum(steps[restart : at + 1]) for at in range(restart, len(steps)))]
+
+    kinds = [_one(counted(good, 1000.0), counted(failed, 500.0))]
+    told = [s for target in kinds for s in _series(indicator, source, target, _INSTANCES[0])]
+    total: list[Count] = []
+    errors: list[Count] = []
+    for tile in range(len(good) * int(_STEP) // int(TILE) + 1):
+        end = tile * int(TILE) - int(delay_of(indicator))
+        inside = [at for at in range(len(good)) if end - int(TILE) < at * int(_STEP) <= end]
+        whole = inside and inside[0] > 0  # the first sample has no past
+        total.append(sum(good[at] + failed[at] for at in inside) if whole else None)
+        errors.append(sum(failed[at] for at in inside) if whole else None)
+    name = "a restart within a minute loses nothing that was scraped"
+    return SLICase(name, _STEP, told, Timeline(TILE, total, errors))
 
 
 def _one(good: Sequence[Count], failed: Sequence[Count]) -> Target:

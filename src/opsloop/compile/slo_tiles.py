@@ -68,6 +68,8 @@ def _counters(indicator: Indicator, source: Counters) -> tuple[str, str]:
 def _counted(indicator: Indicator, selector: str, sibling: str) -> str:
     """Events since the tile before: nothing is extrapolated, and a reset counts from 0.
 
+    What a process counted before it was restarted within the minute is the peak: a repair follows
+    an error burst within seconds, and the burst must not be lost with the process that had it.
     A series without a past counts from 0 when its target is known by its other series, and not
     at all when it is not: then nobody knows how old its events are.
     """
@@ -77,11 +79,16 @@ def _counted(indicator: Indicator, selector: str, sibling: str) -> str:
     now = f"last_over_time({series}[{_present(indicator)}] offset {delay})"
     past = f"last_over_time({series}[{LOOK_BACK}] offset {before})"
     seen = f"last_over_time({known}[{KNOWN_WITHIN}] offset {before})"
+    peak = f"max_over_time({series}[{half_open(TILE)}] offset {delay})"
+    highest = f"({peak} or {now})" if _present(indicator) != half_open(TILE) else peak
+    again = f'label_replace({now} < {peak}, "after", "restart", "", "")'
     return (
         f"sum{_by(indicator)} (\n"
-        f"  (\n    {now}\n    -\n    {past}\n    >= 0\n  )\n"
+        f"  (\n    {highest}\n    -\n    {past}\n    >= 0\n  )\n"
         f"  or\n"
-        f"  (\n    {now}\n    and on ({TARGET})\n    {seen}\n  )\n)"
+        f"  (\n    {now}\n    and on ({TARGET})\n    {seen}\n  )\n"
+        f"  or\n"
+        f"  {again}\n)"
     )
 
 
