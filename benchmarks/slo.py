@@ -20,9 +20,9 @@ from pathlib import Path
 
 from benchmarks import slo_traffic
 from benchmarks._output import Result, report, say
+from benchmarks.slo_passes import backfill_passes
 from benchmarks.slo_traffic import DAY, MINUTE, Kind, Truth
 from opsloop.catalog.slo import SLO, event_floor, pairs_of
-from opsloop.compile.slo_backfill import backfill_passes
 from opsloop.compile.slo_budget import SETTLED, budget_rules
 from opsloop.compile.slo_spec import Counters, SLOSpec
 from opsloop.compile.yamltext import dump

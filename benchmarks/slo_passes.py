@@ -1,4 +1,4 @@
-"""Rules that make tiles and pages of a past that was scraped before its objectives were declared."""
+"""The tiles of the shipped rules, and pages of them, as promtool can evaluate them over a past."""
 
 from __future__ import annotations
 
