@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 from collections.abc import Iterator
@@ -63,7 +64,7 @@ def named(rule: Rule) -> str:
     return str(rule.get("record", rule.get("alert")))
 
 
-def tests_for(root: Path, rule: Rule) -> list[Path]:
+def files_of(root: Path, rule: Rule) -> list[Path]:
     """The test files that name what a rule writes, the quickest first."""
     name = re.compile(rf"{re.escape(named(rule))}\b")
     found = [p for p in (root / "tests").glob("*.yml") if name.search(p.read_text())]
@@ -85,7 +86,7 @@ def killed(root: Path, file: str, at: int, mutant: Mutant, folder: Path) -> bool
     )
     if checked.returncode:
         return True
-    for test in tests_for(root, mutant.rule):
+    for test in files_of(root, mutant.rule):
         path = folder / "tests" / test.name
         path.write_text(test.read_text())
         if subprocess.run([promtool, "test", "rules", path], capture_output=True).returncode:
@@ -125,8 +126,10 @@ def test_some_broken_rules(tmp_path: Path) -> None:
 
 @pytest.mark.full
 def test_no_broken_rule_passes_its_tests(tmp_path: Path) -> None:
+    """Each seventh; MUTANTS_EVERY=1 takes all of them, which is most of an hour."""
     root = written(objectives(), tmp_path / "built")
-    assert living(root, tmp_path / "mutants", 1) == []
+    every = int(os.environ.get("MUTANTS_EVERY", "7"))
+    assert living(root, tmp_path / "mutants", every) == []
 
 
 @pytest.mark.full

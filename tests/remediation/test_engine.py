@@ -10,7 +10,7 @@ import pytest
 
 from opsloop import names
 from opsloop.errors import DriverError, Paused, StoreError
-from opsloop.remediation.episode import EpisodeState
+from opsloop.remediation.episode import Episode, EpisodeState
 from opsloop.remediation.plan import Action, RunState
 from opsloop.remediation.ports import Sample, StepResult
 from tests.remediation.world import T0, World, given
@@ -965,3 +965,18 @@ def test_a_policy_that_left_the_catalog_during_a_run_tells_people(world: World) 
     assert world.runs(alert)[0].state is RunState.FAILED
     assert world.episode(alert).state is EpisodeState.ESCALATED
     assert len(world.live_posts(names.REMEDIATION_FAILED)) == 1
+
+
+def test_an_engine_whose_turns_fail_says_so(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    world.tick()
+    assert world.engine.failing == ""
+
+    def refuse(now: float, limit: int) -> list[Episode]:
+        raise StoreError("engine.sqlite", "no such table: episodes")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(world.store, "due", refuse)
+        world.run_for(10)
+        assert world.engine.failing == "due: engine.sqlite: no such table: episodes"
+    world.run_for(10)
+    assert world.engine.failing == ""

@@ -283,6 +283,15 @@ def test_another_programs_database_is_left_alone(path: Path) -> None:
         assert [r[0] for r in c.execute("SELECT name FROM sqlite_schema")] == ["theirs"]
 
 
+def test_another_schema_of_the_same_version_is_refused(path: Path) -> None:
+    SqliteStore(path).close()
+    SqliteStore(path).close()
+    with contextlib.closing(raw(path)) as c:
+        c.execute("ALTER TABLE wanted ADD COLUMN strange TEXT")
+    with pytest.raises(StoreUnusable, match="another schema than version 1"):
+        SqliteStore(path)
+
+
 def test_a_newer_schema_is_refused(path: Path) -> None:
     SqliteStore(path).close()
     with contextlib.closing(raw(path)) as c:

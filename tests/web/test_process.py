@@ -332,6 +332,7 @@ class Scripted:
     def __init__(self) -> None:
         self.turns = 0
         self.active = True
+        self.failing = ""
         self.next_in = 3600.0
         self.fails = False
         self.reconciles = 0

@@ -72,6 +72,8 @@ class EngineLoop:
             return "the loop ended"
         if self.silent_s > STUCK_S:
             return f"the loop has not turned for {self.silent_s:.0f} s"
+        if self._engine.failing:
+            return f"the loop fails each time: {self._engine.failing}"
         return "" if self._engine.active else "another engine is active, or the store refuses"
 
     def _run(self) -> None:

@@ -26,6 +26,7 @@ LONGEST_WAIT_S: Final = 60.0  # a next time beyond it means that the clock went 
 FIRST_BACKOFF_S: Final = 1.0
 LAST_BACKOFF_S: Final = 60.0
 TROUBLE_WAKE_S: Final = 1.0
+FAILING_TICKS: Final = 3  # one bad turn is no sign yet
 HIDDEN_EVERY_S: Final = 1.0  # how often the list is read while the engine's own alerts inhibit
 CLOCK_SLACK_S: Final = 1.0
 SHORTEST_WAIT_S: Final = 0.01  # whatever is wrong, the loop does not spin
@@ -79,6 +80,8 @@ class Engine:
         # Due episodes that are not looked at yet: (until, the due_at that this was said of).
         self._held: dict[int, tuple[float, float | None]] = {}
         self._trouble = False
+        self._troubled_ticks = 0
+        self._last_trouble = ""
         self._ticked_at = 0.0
 
     def tick(self, now: float) -> float:
@@ -86,6 +89,7 @@ class Engine:
 
         Never raises for what a source or the store does: it waits and tries again.
         """
+        self._troubled_ticks = self._troubled_ticks + 1 if self._trouble else 0
         self._trouble = False
         if now < self._ticked_at - CLOCK_SLACK_S:
             # What is due would wait for as long as the jump: all is looked at anew.
@@ -112,6 +116,11 @@ class Engine:
             self._reconciler.next_at = min(self._reconciler.next_at, now + HIDDEN_EVERY_S)
         return now if more else self._next_wake(now)
 
+    @property
+    def failing(self) -> str:
+        """What has gone wrong in tick after tick; empty when the last ones went well."""
+        return self._last_trouble if self._troubled_ticks >= FAILING_TICKS else ""
+
     def reconcile_soon(self) -> None:
         """A webhook left alerts out: read Alertmanager's list at the next tick. Any thread."""
         self._reconciler.next_at = 0.0
@@ -121,11 +130,11 @@ class Engine:
         try:
             work()
         except StoreError as error:
-            self._trouble = True
+            self._trouble, self._last_trouble = True, f"{name}: {error}"
             self._signals.count("store_errors", where=name)
             log.error("%s: %s", name, error, extra={"action": name})
-        except Exception:
-            self._trouble = True
+        except Exception as bug:
+            self._trouble, self._last_trouble = True, f"{name}: {type(bug).__name__}"
             self._signals.count("errors", where=name)
             log.exception("a bug stopped %s", name, extra={"action": name})
         else:

@@ -81,6 +81,7 @@ def _check_owner(connection: sqlite3.Connection, path: Path) -> None:
 
 def _bring_up(connection: sqlite3.Connection, path: Path) -> None:
     if _version(connection) == SCHEMA_VERSION:
+        _refuse_other_shape(connection, path)
         return
     connection.execute("BEGIN IMMEDIATE")
     try:
@@ -105,6 +106,33 @@ def _bring_up(connection: sqlite3.Connection, path: Path) -> None:
     except BaseException:
         roll_back(connection)
         raise
+
+
+def _refuse_other_shape(connection: sqlite3.Connection, path: Path) -> None:
+    """A build between two versions may have written another schema under the same number."""
+    with contextlib.closing(sqlite3.connect(":memory:")) as model:
+        for statement in statements.statements(statements.schema()):
+            model.execute(statement)
+        if _shape(model) != _shape(connection):
+            raise StoreUnusable(
+                str(path),
+                f"has another schema than version {SCHEMA_VERSION} of this opsloop",
+                "use the opsloop that made it, or remove the state with `opsloop down --purge`",
+            )
+
+
+def _shape(connection: sqlite3.Connection) -> frozenset[tuple[str, ...]]:
+    """Names of tables with their columns, indexes and triggers."""
+    objects = connection.execute("SELECT type, name, tbl_name FROM sqlite_schema").fetchall()
+    columns = connection.execute(
+        "SELECT m.name, c.name, c.type FROM sqlite_schema AS m, pragma_table_xinfo(m.name) AS c"
+        " WHERE m.type = 'table'"
+    ).fetchall()
+    return frozenset(
+        tuple(row)
+        for row in (*objects, *columns)
+        if not str(row[1]).startswith("sqlite_") and not str(row[0]).startswith("sqlite_")
+    )
 
 
 def _version(connection: sqlite3.Connection) -> int:
