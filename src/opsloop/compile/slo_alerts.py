@@ -187,9 +187,16 @@ def _burning(scope: _Scope, kind: str, alert: str, severity: str) -> list[SLOAle
     ]
 
 
+def covered(pair: BurnPair) -> int:
+    """How many minutes of the long window must have data: a sixth, and more than the short one's.
+
+    With less, both windows would look at the same few minutes.
+    """
+    return max(int(pair.long) // COVERED, int(pair.short)) // int(TILE)
+
+
 def _burn_clause(matchers: str, pair: BurnPair, floor: int) -> str:
     factor = factor_text(pair.factor)
-    covered = int(pair.long) // int(TILE) // COVERED
     return (
         f"(\n"
         f"  {burn_rate(pair.short)}{{{matchers}}} > {factor}\n"
@@ -198,7 +205,7 @@ def _burn_clause(matchers: str, pair: BurnPair, floor: int) -> str:
         f"  and on ({EACH})\n"
         f"  {window_sum('errors', pair.long)} >= {floor}\n"
         f"  and on ({EACH})\n"
-        f"  {window_sum('minutes', pair.long)} >= {covered}\n"
+        f"  {window_sum('minutes', pair.long)} >= {covered(pair)}\n"
         f")"
     )
 

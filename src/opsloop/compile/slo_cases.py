@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import Literal
 
 from opsloop.catalog.slo import BurnPair
 from opsloop.catalog.units import Duration
-from opsloop.compile.slo_alerts import COVERED, factor_text, missing_after
+from opsloop.compile.slo_alerts import covered, factor_text, missing_after
 from opsloop.compile.slo_expected import HALF_PAGE, Count, Timeline, turns
 from opsloop.compile.slo_names import (
     BURN_CRITICAL,
@@ -25,8 +26,8 @@ from opsloop.compile.slo_names import (
 )
 from opsloop.compile.slo_spec import SLOSpec
 
-BUSY = 10_000.0  # events a step, so that shares can be set finely
-HEAVY = 50.0  # times the traffic, long ago: it keeps longer windows from firing first
+HEAVY = 100_000.0  # times the traffic, once: it keeps longer windows from firing first
+_FEW_STEPS = 30
 ALERTS = {"page": BURN_CRITICAL, "ticket": BURN_HIGH}
 
 
@@ -67,14 +68,18 @@ def window_cases(spec: SLOSpec, alike: Sequence[SLOSpec] = ()) -> list[WindowCas
     cases = [*_windows(spec)]
     for at, pair in enumerate(spec.pairs):
         cases += [_rise_and_fall(spec, pair), _few_errors(spec, at), _young(spec, pair)]
+        cases += filter(None, [_exactly(spec, pair)])
     if spec.pairs:
         cases += [_idle(spec), _exceeding(spec)]
     return [*cases, _missing(spec, alike or [spec])]
 
 
 def tick_of(pair: BurnPair) -> Duration:
-    """Half pages for windows made of pages; else minutes, as many as still split the short one."""
-    if min(pair.windows) > PAGE:
+    """Half pages for windows made of pages; else minutes, as many as still split the short one.
+
+    An open page is told each minute, so a window that ends between half pages needs minutes.
+    """
+    if min(pair.windows) > PAGE and not any(w % HALF_PAGE for w in pair.windows):
         return HALF_PAGE
     both = math.gcd(*(int(w) // int(TILE) for w in pair.windows))
     short = int(pair.short) // int(TILE)
@@ -134,13 +139,21 @@ def _threshold(spec: SLOSpec, pair: BurnPair) -> float:
     return float(factor_text(pair.factor)) * float(spec.budget)
 
 
-def _burns(spec: SLOSpec, pair: BurnPair, burns: Sequence[float], heavy: int = 0) -> Timeline:
-    """Steps that burn so many times the pair's factor each, after `heavy` steps of traffic."""
-    threshold = _threshold(spec, pair)
-    total = BUSY * math.ceil(max(1.0, 1 / (threshold * 0.002 * BUSY)))
-    errors = [float(min(total, round(b * threshold * total))) for b in burns]
-    before: list[Count] = [HEAVY * total] * heavy
-    return _told(tick_of(pair), [*before, *[total] * len(burns)], [*[0.0 for _ in before], *errors])
+def _heavy(spec: SLOSpec, pair: BurnPair) -> bool:
+    """Whether a longer pair of its kind could fire before it, were there no traffic long ago."""
+    return any(p.kind == pair.kind and p.long > pair.long for p in spec.pairs)
+
+
+def _burns(spec: SLOSpec, pair: BurnPair, burns: Sequence[float], heavy: bool = False) -> Timeline:
+    """Steps that burn so many times the pair's factor each, after a step of heavy traffic."""
+    threshold = Fraction(factor_text(pair.factor)) * spec.objective.budget
+    # Shares of events are told exactly where they are wanted exactly.
+    scale = math.ceil(max(1.0, 1 / (float(threshold) * 0.002 * threshold.denominator)))
+    total = float(threshold.denominator * scale)
+    errors = [float(min(total, round(b * float(threshold) * total))) for b in burns]
+    before: list[Count] = [HEAVY * total] if heavy else []
+    none: list[Count] = [0.0] if heavy else []
+    return _told(tick_of(pair), [*before, *[total] * len(burns)], [*none, *errors])
 
 
 def _rise_and_fall(spec: SLOSpec, pair: BurnPair) -> WindowCase:
@@ -148,26 +161,32 @@ def _rise_and_fall(spec: SLOSpec, pair: BurnPair) -> WindowCase:
     short one has; both cross slowly, so that a factor a little off is seen."""
     step = int(_step_of(tick_of(pair)))
     long, short = int(pair.long) // step, -(-int(pair.short) // step)
-    # A pair that spends as little of the budget would fire as early.
-    early = [
-        int(p.long)
-        for p in spec.pairs
-        if p.kind == pair.kind and p.long > pair.long and _spent(p) < 2 * _spent(pair)
-    ]
-    heavy = max(early, default=0) // step
     high = min(1.5, 1 + 0.9 * (1 / _threshold(spec, pair) - 1))
-    rising = [high] * (math.ceil(long / high) + 3)
+    # A window of few steps crosses slowly when it is nearly there before.
+    base = 0.9 if long < _FEW_STEPS else 0.0
+    rising = [high] * (math.ceil(long * (1 - base) / (high - base)) + 3)
     steps = max(40, 2 * short)
     falling = [high * (1 - (at + 1) / steps) for at in range(steps)]
-    burns = [0.0] * (long + 1) + rising + falling + [0.0] * (short + 3)
-    line = _burns(spec, pair, burns, heavy)
+    burns = [base] * (long + 1) + rising + falling + [0.0] * (short + 3)
+    line = _burns(spec, pair, burns, _heavy(spec, pair))
     name = f"{pair.kind} over {pair.long}: fires at {factor_text(pair.factor)}, recovers"
     return _alert_case(spec, name, pair.kind, line)
 
 
-def _spent(pair: BurnPair) -> float:
-    """The budget that is gone when the pair fires, up to the period's length."""
-    return float(pair.factor) * int(pair.long)
+def _exactly(spec: SLOSpec, pair: BurnPair) -> WindowCase | None:
+    """Burning at the factor is not burning faster: of the long window, then of the short one.
+
+    None where no ratio of two counts is the factor, as numbers of a computer go.
+    """
+    threshold = Fraction(factor_text(pair.factor)) * spec.objective.budget
+    step = int(_step_of(tick_of(pair)))
+    long, short = int(pair.long) // step, -(-int(pair.short) // step)
+    same = float(threshold) / float(spec.budget) == float(factor_text(pair.factor))
+    if not same or threshold > Fraction(1, 2) or long % 2:
+        return None
+    burns = [0.0] * (long + 1) + [2.0] * (long // 2 + 2) + [1.0] * (short + 2)
+    line = _burns(spec, pair, burns, _heavy(spec, pair))
+    return _alert_case(spec, f"{pair.kind} over {pair.long}: at the factor", pair.kind, line)
 
 
 def _few_errors(spec: SLOSpec, nth: int) -> WindowCase:
@@ -175,26 +194,28 @@ def _few_errors(spec: SLOSpec, nth: int) -> WindowCase:
     pair, floor = spec.pairs[nth], spec.floors[nth]
     tick = tick_of(pair)
     step = int(_step_of(tick))
-    short = -(-int(pair.short) // step)
+    long, short = int(pair.long) // step, -(-int(pair.short) // step)
     # One a short window, or almost all at once where a window is few steps.
     gap = max(1, short - 2)
     some = floor - 2
     each = [1] * (floor + 1) if gap > 1 else [some - some // 2, some // 2, 1, 1, 1]
-    clean = _covered(pair, tick) + 2
+    heavy = _heavy(spec, pair)
+    clean = long + 1 if heavy else _covered(pair, tick) + 2
     # So few events that one error less than the floor burns above the factor.
-    events = 1.2 * _threshold(spec, pair) * (clean + gap * len(each))
+    events = 1.2 * _threshold(spec, pair) * min(long, clean + gap * len(each))
     total = max(1.0, math.floor((floor - 1) / events))
     errors = [0.0] * (clean + gap * len(each) + 2)
     for at, count in enumerate(each):
         errors[clean + at * gap] = float(min(total, count))
-    line = _told(tick, [total] * len(errors), errors)
+    before = [HEAVY * total] if heavy else []
+    line = _told(tick, [*before, *[total] * len(errors)], [*[0.0 for _ in before], *errors])
     name = f"fewer than {floor} errors in {pair.long} are no {pair.kind}"
     return _alert_case(spec, name, pair.kind, line)
 
 
 def _covered(pair: BurnPair, tick: Duration) -> int:
     """Steps until the long window has data enough."""
-    minutes = int(pair.long) // int(TILE) // COVERED
+    minutes = covered(pair)
     return -(-minutes // 60) if tick == HALF_PAGE else minutes
 
 

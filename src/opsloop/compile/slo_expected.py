@@ -8,7 +8,7 @@ from functools import lru_cache
 
 from opsloop.catalog.slo import Objective, decimal
 from opsloop.catalog.units import Duration
-from opsloop.compile.slo_alerts import COVERED, factor_text
+from opsloop.compile.slo_alerts import covered, factor_text
 from opsloop.compile.slo_names import PAGE, TILE, Kind
 from opsloop.compile.slo_spec import SLOSpec
 
@@ -88,7 +88,7 @@ class Timeline:
                 continue
             errors = self.counted("errors", at, pair.long) or 0
             minutes = self.counted("minutes", at, pair.long) or 0
-            enough = errors >= floor and minutes >= int(pair.long) // int(TILE) // COVERED
+            enough = errors >= floor and minutes >= covered(pair)
             if short > factor and long > factor and enough:
                 return short
         return None
