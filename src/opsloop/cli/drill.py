@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
 import sys
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import click
 
@@ -16,6 +17,7 @@ from opsloop.settings import Settings
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
 
+    from opsloop.drills.budget import Cost
     from opsloop.drills.drill import Result
     from opsloop.drills.timeline import Stage
 
@@ -41,6 +43,11 @@ if TYPE_CHECKING:
     metavar="S",
     help="Seconds from the fault to the verdict [each drill has its own].",
 )
+@click.option(
+    "--budget",
+    is_flag=True,
+    help="Wait until all is in the error budget; compare it with the service's own counts.",
+)
 @json_option
 @with_settings
 def command(
@@ -49,25 +56,34 @@ def command(
     every: bool,
     control: bool,
     timeout_s: float | None,
+    budget: bool,
     as_json: bool,
 ) -> int:
     """Inject a fault, show the timeline, and say whether the loop healed it.
 
     With --json the timeline goes to stderr, and the last line of stdout is one object. Seconds
-    count from the fault.
+    count from the fault. With --budget it also has budget_errors, shop_errors and bound: how far
+    apart the two may be.
     """
     if (name is None) is not every:
         raise click.UsageError("give the name of one drill, or --all")
     failed = False
     for chosen in DRILLS if every else (name or "",):
-        result = _run(settings, chosen, control, timeout_s, as_json)
-        failed = failed or not result.verdict.passed
+        result, cost = _run(settings, chosen, control, timeout_s, as_json, budget=budget)
+        failed = failed or not result.verdict.passed or (cost is not None and not cost.fits)
     return 1 if failed else 0
 
 
 def _run(
-    settings: Settings, name: str, control: bool, timeout_s: float | None, as_json: bool
-) -> Result:
+    settings: Settings,
+    name: str,
+    control: bool,
+    timeout_s: float | None,
+    as_json: bool,
+    *,
+    budget: bool,
+) -> tuple[Result, Cost | None]:
+    from opsloop.drills.budget import BudgetWatch
     from opsloop.drills.drill import Session, only_one
     from opsloop.drills.faults import aim
     from opsloop.drills.timeline import as_json as result_json
@@ -84,17 +100,35 @@ def _run(
             stream = sys.stderr if as_json else sys.stdout
             live = output.is_terminal(stream)
             show = LiveShow(name, control, as_json) if live else LineShow(name, as_json)
-            with show:
-                session = Session(world, aim(world.engine, drill), show)
+            cost = None
+            with show, contextlib.ExitStack() as stack:
+                aimed = aim(world.engine, drill)
+                session = Session(world, aimed, show)
+                watch = (
+                    stack.enter_context(BudgetWatch(world, aimed, show.note)) if budget else None
+                )
                 result = session.run(control=control, timeout_s=timeout_s)
-            show.verdict(result)
+                cost = watch.settled() if watch is not None else None
+            show.verdict(result, cost.sentence if cost is not None else "")
     finally:
         world.close()
     if as_json:
         output.print_json(
-            result_json(result.timeline, result.verdict, control=control), one_line=True
+            result_json(result.timeline, result.verdict, control=control) | _costs(cost),
+            one_line=True,
         )
-    return result
+    return result, cost
+
+
+def _costs(cost: Cost | None) -> dict[str, Any]:
+    if cost is None:
+        return {}
+    return {
+        "budget_slo": cost.slo,
+        "budget_errors": cost.budget_errors,
+        "shop_errors": cost.shop_errors,
+        "bound": cost.bound,
+    }
 
 
 def _sentence(result: Result) -> str:
@@ -143,8 +177,10 @@ class LineShow:
     def tick(self, seconds: float) -> None:  # noqa: ARG002 - lines do not count seconds
         return
 
-    def verdict(self, result: Result) -> None:
+    def verdict(self, result: Result, more: str = "") -> None:
         self._print(_sentence(result))
+        if more:
+            self._print(more)
 
 
 class LiveShow:
@@ -215,8 +251,10 @@ class LiveShow:
         title = f"drill {self._name}{' with the loop paused' if self._control else ''}"
         return Group(Text(title, style="bold"), table, Text(self._note, style="dim"))
 
-    def verdict(self, result: Result) -> None:
+    def verdict(self, result: Result, more: str = "") -> None:
         from rich.text import Text
 
         style = "bold green" if result.verdict.passed else "bold red"
         self._console.print(Text(_sentence(result), style=style))
+        if more:
+            self._console.print(Text(more))

@@ -123,6 +123,15 @@ def active(address: str, path: str, token: str) -> list[Any] | None:
     return None
 
 
+def read(address: str, path: str, token: str) -> Any:
+    """The JSON at a path of a process that takes the fault token; None when it does not answer."""
+    with contextlib.suppress(OSError, http.client.HTTPException, ValueError):
+        status, answer = _call("GET", address, path, token, None, timeout_s=1.0)
+        if status == 200:
+            return json.loads(answer)
+    return None
+
+
 def _call(
     method: str,
     address: str,
