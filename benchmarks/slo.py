@@ -198,7 +198,7 @@ def prometheus(
     log = (data.parent / "prometheus.log").open("ab")
     server = subprocess.Popen(
         [
-            _program("prometheus"),
+            program("prometheus"),
             f"--config.file={path}",
             f"--storage.tsdb.path={data}",
             "--storage.tsdb.retention.time=10y",
@@ -234,13 +234,13 @@ def _wait_ready(url: str, server: subprocess.Popen[bytes]) -> None:
 
 def promtool(*arguments: str) -> None:
     done = subprocess.run(
-        [_program("promtool"), *arguments], check=False, capture_output=True, text=True
+        [program("promtool"), *arguments], check=False, capture_output=True, text=True
     )
     if done.returncode:
         raise RuntimeError(f"promtool {arguments[1]}: {done.stdout}{done.stderr}")
 
 
-def _program(name: str) -> str:
+def program(name: str) -> str:
     found = shutil.which(name)
     if found is None:
         sys.exit(f"{name} is not installed; run: sudo apt-get install prometheus")
