@@ -381,7 +381,7 @@ def test_half_of_two_instances_is_one_at_a_time(world: World) -> None:
 
 def test_the_dependency_is_repaired_and_its_echo_restarts_nothing(world: World) -> None:
     down = world.kill("database:database")
-    errors = world.fire("HighErrorRate", "api")
+    errors = world.fire("HighErrorRate", "api", starts_at=world.now - 20)
     world.run_for(8)
     assert [a.target for a in world.performed] == ["database:database"]
     world.resolve(down)
@@ -396,7 +396,7 @@ def test_the_dependency_is_repaired_and_its_echo_restarts_nothing(world: World) 
 
 def test_errors_that_outlast_the_dependency_restart_the_service(world: World) -> None:
     down = world.kill("database:database")
-    errors = world.fire("HighErrorRate", "api")
+    errors = world.fire("HighErrorRate", "api", starts_at=world.now - 20)
     world.run_for(8)
     world.resolve(down)
     world.run_for(90)
@@ -552,7 +552,7 @@ def test_a_crash_between_two_actions_verifies_what_was_done(
             raise SystemExit
         begin(run, index, now)
 
-    alert = world.fire("HighErrorRate", "api")
+    alert = world.fire("HighErrorRate", "api", starts_at=world.now - 20)
     with monkeypatch.context() as patch:
         patch.setattr(world.store, "begin_action", die_at_the_second)
         with pytest.raises(SystemExit):
@@ -642,7 +642,7 @@ def test_the_audit_comes_before_the_effect(world: World) -> None:
 
 def test_a_rolling_restart_goes_one_by_one(world: World) -> None:
     world.workers.hold = True
-    alert = world.fire("HighErrorRate", "api")
+    alert = world.fire("HighErrorRate", "api", starts_at=world.now - 20)
     world.settle()
     assert [a.target for a in world.performed] == []
     world.workers.release()
@@ -658,7 +658,7 @@ def test_a_rolling_restart_goes_one_by_one(world: World) -> None:
 
 def test_pause_in_the_middle_of_a_rolling_restart_stops_it_and_verifies(world: World) -> None:
     world.workers.hold = True
-    alert = world.fire("HighErrorRate", "api")
+    alert = world.fire("HighErrorRate", "api", starts_at=world.now - 20)
     world.settle()
     world.store.pause("stop", world.now)
     world.workers.release()
@@ -672,7 +672,7 @@ def test_pause_in_the_middle_of_a_rolling_restart_stops_it_and_verifies(world: W
 
 def test_what_the_loop_takes_down_itself_is_kept_from_people_for_its_grace(world: World) -> None:
     world.workers.hold = True
-    world.fire("HighErrorRate", "api")
+    world.fire("HighErrorRate", "api", starts_at=world.now - 20)
     world.settle()
     echo = world.kill("api:api-0")  # the restart under way
     world.settle()
@@ -689,7 +689,7 @@ def test_what_the_loop_takes_down_itself_is_kept_from_people_for_its_grace(world
 
 def test_no_wait_keeps_an_episode_from_people_beyond_its_grace(world: World) -> None:
     world.workers.hold = True
-    world.fire("HighErrorRate", "api")
+    world.fire("HighErrorRate", "api", starts_at=world.now - 20)
     world.settle()
     echo = world.kill("api:api-0")
     (facts,) = [f for f in world.input.facts if f.alert == "ServiceDown"]
@@ -706,7 +706,7 @@ def test_no_wait_keeps_an_episode_from_people_beyond_its_grace(world: World) -> 
 def test_what_the_loop_would_not_act_on_is_told_at_once(world: World, mode: str) -> None:
     world = remake(world, mode=mode)
     world.kill("database:database-0")
-    world.fire("HighErrorRate", "api")
+    world.fire("HighErrorRate", "api", starts_at=world.now - 20)
     world.settle()
     assert world.live_posts(names.REMEDIATION_RUNNING) == []
 
@@ -879,7 +879,7 @@ def test_a_bug_in_one_episode_does_not_stop_the_others(
         return answer(expr)
 
     monkeypatch.setattr(world, "answer", broken)
-    ill = world.fire("HighErrorRate", "api")
+    ill = world.fire("HighErrorRate", "api", starts_at=world.now - 20)
     world.kill("database:database")
     world.run_for(10)
     assert [a.target for a in world.performed] == ["database:database"]
@@ -980,3 +980,11 @@ def test_an_engine_whose_turns_fail_says_so(world: World, monkeypatch: pytest.Mo
         assert world.engine.failing == "due: engine.sqlite: no such table: episodes"
     world.run_for(10)
     assert world.engine.failing == ""
+
+
+def test_a_service_whose_database_may_be_down_is_not_restarted_at_once(world: World) -> None:
+    world.fire("HighErrorRate", "api")
+    world.run_for(3)
+    assert world.performed == []
+    world.run_for(60)
+    assert world.performed, "the database had its time to show that it is down, and is not"

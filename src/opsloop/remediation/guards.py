@@ -158,6 +158,17 @@ def dependencies_up(s: Situation) -> Answer:
     down = sorted({f"{t.service} ({t.alert})" for t in s.troubles if t.firing and t.serious})
     if down:
         return Wait(f"waits for what it depends on: {', '.join(down)}", s.now + RECHECK_S)
+    return _let_dependencies_speak(s)
+
+
+def _let_dependencies_speak(s: Situation) -> Answer:
+    """A whole service fails sooner than the scrape that shows its dependency to be down."""
+    if s.service is None or s.facts is None or s.intent != "remedy" or s.facts.scope != "service":
+        return Pass()
+    until = s.episode.starts_at + s.service.dependencies_speak_s
+    if s.episode.starts_at <= s.now < until:
+        named = ", ".join(s.service.depends_on)
+        return Wait(f"gives {named} a scrape's time to show whether it is down", until)
     return Pass()
 
 

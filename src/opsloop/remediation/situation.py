@@ -11,12 +11,15 @@ from pydantic import ConfigDict, TypeAdapter
 
 from opsloop import names
 from opsloop.catalog.facts import AlertFacts, EngineInput
+from opsloop.catalog.model import Catalog
 from opsloop.catalog.policy import Mode, Policy
 from opsloop.remediation.episode import Alert, Episode
 from opsloop.remediation.ports import Inventory, PastRun
 
 OWN_ALERTS = frozenset({names.REMEDIATION_RUNNING, names.REMEDIATION_FAILED, names.APPROVAL_NEEDED})
 """Alerts that the engine posts itself: never an episode to act on."""
+
+TELLING_S = 1.0  # from Prometheus through Alertmanager to the engine, generously
 
 Intent = Literal["remedy", "scale_in"]
 
@@ -26,7 +29,8 @@ class ServiceFacts:
     """What the catalog says of the episode's service, as far as a decision needs it.
 
     wanted: instances declared; health: path that answers 200, empty for a TCP connect;
-    stale_after_s: a newest sample older than this is no fresh data.
+    stale_after_s: a newest sample older than this is no fresh data. dependencies_speak_s: how
+    long after its fault a dependency that is down may still look up.
     """
 
     name: str
@@ -34,6 +38,7 @@ class ServiceFacts:
     depends_on: tuple[str, ...] = ()
     health: str = ""
     stale_after_s: float = 60.0
+    dependencies_speak_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,7 +164,18 @@ def service_facts(given: EngineInput, service: str | None) -> ServiceFacts | Non
         depends_on=tuple(declared.depends_on),
         health=(process.health or "") if process else "",
         stale_after_s=3 * interval + 5,
+        dependencies_speak_s=max(
+            (_speaks_after(catalog, d) for d in declared.depends_on), default=0.0
+        ),
     )
+
+
+def _speaks_after(catalog: Catalog, service: str) -> float:
+    """Seconds within which a service that is down is scraped, evaluated and told of."""
+    stack, scrape = catalog.stack, catalog.services[service].scrape
+    interval = (scrape.interval or stack.scrape_interval).seconds
+    timeout = (scrape.timeout or stack.effective_scrape_timeout).seconds
+    return interval + timeout + stack.loop_interval.seconds + TELLING_S
 
 
 def alert_status(episode: Episode, listed: Sequence[Alert]) -> AlertStatus:
