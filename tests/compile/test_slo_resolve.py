@@ -271,3 +271,28 @@ def test_a_catalog_of_objectives_alone_compiles(tmp_path: Path) -> None:
     value = {"apiVersion": "opsloop/v1", "services": {"web": {"team": "a", "slos": {"up": slo}}}}
     build = catalogs.built(Catalog.model_validate(value), tmp_path)
     promtool(build, "check", "config", names.PROMETHEUS_YML)
+
+
+def test_own_alerts_may_rest_on_objectives(tmp_path: Path) -> None:
+    text = """\
+apiVersion: opsloop/v1
+services:
+  web: {team: a, targets: {static: ["w:1"]}, metrics: http, slos: {up: {objective: 99%, sli: availability}}}
+alerts:
+  ManyErrors:
+    expr: 'slo:errors:tile1m{service="web"} > 40'
+    severity: P2
+    service: web
+    summary: many
+    tests:
+      - name: fires on fifty errors a minute
+        interval: 1m
+        series:
+          - {series: 'http_requests_total{service="web",job="web",instance="w:1",code="500"}', values: "0+50x9"}
+          - {series: 'http_requests_total{service="web",job="web",instance="w:1",code="200"}', values: "0+50x9"}
+        expect: [{at: 0s, firing: false}, {at: 6m, firing: true}]
+"""
+    build = catalogs.built(catalogs.catalog_of(text, tmp_path / "catalog"), tmp_path)
+    tests = build / "prometheus/tests"
+    assert "slo-objectives" in (tests / "ManyErrors.yml").read_text()
+    promtool(tests, "test", "rules", "ManyErrors.yml")

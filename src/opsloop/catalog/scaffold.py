@@ -60,7 +60,7 @@ def scaffold(found: Found) -> str:
         ("", ""),
         ("stack:", "the monitoring itself"),
         ("  environment: demo", "a label on everything; production wants real secrets"),
-        ("  retention: 15d", "how long samples are kept; PROMETHEUS_RETENTION wins"),
+        ("", "  retention: 15d                      # unset: 15d, or what objectives need"),
         ("  scrape_interval: 15s", "how often each target is asked for its metrics"),
         ("  evaluation_interval: 15s", "how often rules and alerts are evaluated"),
         ("", ""),

@@ -13,6 +13,7 @@ from opsloop.compile.conditions import Clause
 from opsloop.compile.prometheus import up_jobs
 from opsloop.compile.rules import GROUP_HOST, GROUP_OWN, GROUP_SERVICE
 from opsloop.compile.selectors import quote
+from opsloop.compile.slo_names import GROUP_BUDGET, GROUP_OBJECTIVES, GROUP_WINDOWS
 from opsloop.compile.testseries import Case, Subject
 from opsloop.compile.yamltext import dump
 
@@ -97,9 +98,8 @@ def _own(catalog: Catalog, rule: AlertRule, stem: str, groups: list[str]) -> dic
     alert = catalog.alerts[rule.alert]
     if not alert.tests:
         return {}
-    order = [
-        g for g in (GROUP_SERVICE, GROUP_HOST, GROUP_OWN, GROUP_LOOP, GROUP_ALERTS) if g in groups
-    ]
+    recorded = [GROUP_SERVICE, GROUP_HOST, *_objectives(catalog, alert.expr), GROUP_OWN]
+    order = [g for g in (*recorded, GROUP_LOOP, GROUP_ALERTS) if g in groups]
     value = {
         "rule_files": [f"{_RULES}/{group}.yml" for group in order],
         "evaluation_interval": str(interval_of(catalog, rule)),
@@ -107,6 +107,16 @@ def _own(catalog: Catalog, rule: AlertRule, stem: str, groups: list[str]) -> dic
         "tests": [_own_test(rule.alert, test) for test in alert.tests],
     }
     return {f"{stem}.yml": dump(value, _NOTE)}
+
+
+def _objectives(catalog: Catalog, expr: str) -> tuple[str, ...]:
+    """The groups of objectives, where an alert or an own rule asks for what they record.
+
+    They are many rules, which would slow down every other test.
+    """
+    texts = (expr, *(rule.expr for rule in catalog.rules.values()))
+    asked = any("slo:" in text for text in texts)
+    return (GROUP_OBJECTIVES, GROUP_WINDOWS, GROUP_BUDGET) if asked else ()
 
 
 def _own_test(alert: str, test: AlertTest) -> dict[str, Any]:
