@@ -28,7 +28,9 @@ def connect(path: Path) -> sqlite3.Connection:
     with failures(path):
         with contextlib.suppress(OSError):
             # Before SQLite makes it: its log and shared memory take their mode from the file.
-            os.close(os.open(path, os.O_CREAT | os.O_RDWR | os.O_NOFOLLOW, 0o600))
+            # Only where there is none: to close a descriptor of a file that is open here would
+            # drop SQLite's locks on it, and another process would remove the log in use.
+            os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_NOFOLLOW, 0o600))
         connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
         try:
             connection.row_factory = sqlite3.Row
