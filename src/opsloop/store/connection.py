@@ -124,8 +124,13 @@ def _refuse_other_shape(connection: sqlite3.Connection, path: Path) -> None:
 
 
 def _shape(connection: sqlite3.Connection) -> frozenset[tuple[str, ...]]:
-    """Names of tables with their columns, indexes and triggers."""
-    objects = connection.execute("SELECT type, name, tbl_name FROM sqlite_schema").fetchall()
+    """Names of tables with their columns, and of indexes: what statements rely on.
+
+    Not of triggers: a store that someone tampered with still opens, for `runs verify`.
+    """
+    objects = connection.execute(
+        "SELECT type, name, tbl_name FROM sqlite_schema WHERE type <> 'trigger'"
+    ).fetchall()
     columns = connection.execute(
         "SELECT m.name, c.name, c.type FROM sqlite_schema AS m, pragma_table_xinfo(m.name) AS c"
         " WHERE m.type = 'table'"
