@@ -109,7 +109,7 @@ def judged(
         "input_series": series,
         "promql_expr_test": [
             # A value that no answer has: promtool prints what it got.
-            {"expr": q, "eval_time": f"{minutes}m", "exp_samples": [{"labels": "{}", "value": -1}]}
+            {"expr": q, "eval_time": f"{minutes}m", "exp_samples": [{"labels": "{}", "value": -99}]}
             for _, _, _, q in asked
         ],
     }

@@ -19,7 +19,7 @@ from opsloop.compile.slo_spec import Counters, SLOSpec
 from opsloop.drills import faults
 from opsloop.drills.faults import Aim
 from opsloop.drills.watch import World
-from opsloop.errors import StackError
+from opsloop.errors import DriverError, StackError
 
 COUNTS_PATH = "/counts"  # of the shop: {"codes": {"200": 1234, ...}} since the process began
 POLL_S = 0.1
@@ -35,13 +35,19 @@ class Life:
     polls: list[tuple[float, int, int]] = field(default_factory=list)
     ended: bool = False
 
-    def busiest(self, seconds: float) -> int:
-        """The most requests within so many seconds, what was not polled around them included."""
+    def last(self, seconds: float) -> int:
+        """Requests of the last so many seconds of this process, the poll before them included."""
+        began = self.polls[-1][0] - seconds
+        before = [requests for at, _, requests in self.polls if at < began]
+        return self.polls[-1][2] - (before[-1] if before else self.polls[0][2])
+
+    def most_errors(self, seconds: float) -> int:
+        """The most errors within so many seconds, the polls around them included."""
         most = first = 0
-        for at, _, requests in self.polls:
-            while self.polls[first][0] < at - seconds - 2 * POLL_S:
+        for at, errors, _ in self.polls:
+            while self.polls[first + 1 : first + 2] and self.polls[first + 1][0] < at - seconds:
                 first += 1
-            most = max(most, requests - self.polls[first][2])
+            most = max(most, errors - self.polls[first][1])
         return most
 
 
@@ -79,7 +85,9 @@ class BudgetWatch:
         self.spec = _availability(world, aim.service)
         source = self.spec.source
         self._errors = source.errors if isinstance(source, Counters) else ""
-        self._lives: dict[str, list[Life]] = {}
+        # The store has one thread, so it is asked here once: the thread asks supervisord and HTTP.
+        self._addresses = {i.target: i.address for i in world.instances(self.service)}
+        self._lives: dict[str, list[Life]] = {target: [] for target in self._addresses}
         self._since = 0.0
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._poll, name="counts", daemon=True)
@@ -102,20 +110,22 @@ class BudgetWatch:
             self._look()
 
     def _look(self) -> None:
-        for instance in self.world.instances(self.service):
-            lives = self._lives.setdefault(instance.address, [])
-            if lives and lives[-1].pid != instance.pid:
+        try:
+            pids = self.world.pids()
+        except DriverError:
+            return  # looked again in a moment
+        for target, lives in self._lives.items():
+            pid = pids.get(target, 0)
+            if lives and lives[-1].pid != pid:
                 lives[-1].ended = True
-            if not instance.running:
-                continue
-            answer = faults.read(instance.address, COUNTS_PATH, self.world.token)
-            if answer is None:
+            answer = pid and faults.read(self._addresses[target], COUNTS_PATH, self.world.token)
+            if not answer:
                 continue
             codes = {str(k): int(v) for k, v in answer["codes"].items()}
             errors = sum(v for k, v in codes.items() if k.startswith("5"))
             requests = sum(codes.values())
             if not lives or lives[-1].ended:
-                lives.append(Life(instance.pid))
+                lives.append(Life(pid))
             lives[-1].polls.append((time.time(), errors, requests))
 
     @property
@@ -129,11 +139,11 @@ class BudgetWatch:
 
     def _bound(self) -> int:
         interval = scrape_interval(self.world.catalog, self.service).seconds
-        return sum(life.busiest(interval) for life in self._all() if life.ended)
+        return sum(life.last(interval) for life in self._all() if life.ended)
 
-    def busiest(self, seconds: float) -> int:
-        """At most so many requests came within so many seconds, at all instances together."""
-        return sum(life.busiest(seconds) for life in self._all())
+    def most_errors(self, seconds: float) -> int:
+        """At most so many errors came within so many seconds, at all instances together."""
+        return sum(life.most_errors(seconds) for life in self._all())
 
     def _all(self) -> list[Life]:
         return [life for lives in self._lives.values() for life in lives]
