@@ -24,6 +24,7 @@ from opsloop.errors import DriverError, StackError
 COUNTS_PATH = "/counts"  # of the shop: {"codes": {"200": 1234, ...}} since the process began
 POLL_S = 0.1
 QUIET_S = 1.5 * int(TILE) / 1000  # errors before this are in their tiles
+TOLD = Duration(5 * int(TILE))
 LONGEST_WAIT_S = 300.0
 
 
@@ -85,6 +86,8 @@ class BudgetWatch:
         self.spec = _availability(world, aim.service)
         source = self.spec.source
         self._errors = source.errors if isinstance(source, Counters) else ""
+        matchers = f"{SLI}={quote(self.spec.sli)},{names.SERVICE}={quote(self.service)}"
+        self._tiles = f"{ERRORS_TILE}{{{matchers}}}"
         # The store has one thread, so it is asked here once: the thread asks supervisord and HTTP.
         self._addresses = {i.target: i.address for i in world.instances(self.service)}
         self._lives: dict[str, list[Life]] = {target: [] for target in self._addresses}
@@ -153,9 +156,8 @@ class BudgetWatch:
     def settled(self) -> Cost:
         """Wait until the last error is in its tile, then compare. Raises StackError, SourceError."""
         self._until_quiet()
-        matchers = f"{SLI}={quote(self.spec.sli)},{names.SERVICE}={quote(self.service)}"
         span = Duration(math.ceil(time.time() - self._since) * 1000)
-        found = self.world.prometheus.query(f"sum_over_time({ERRORS_TILE}{{{matchers}}}[{span}])")
+        found = self.world.prometheus.query(f"sum_over_time({self._tiles}[{span}])")
         if not found:
             raise StackError(
                 f"budget of {self.spec.slo}", "has no tiles yet", "wait two minutes after `up`"
@@ -163,19 +165,21 @@ class BudgetWatch:
         return Cost(f"{self.service}/{self.spec.slo}", found[0].value, self.errors, self._bound())
 
     def _until_quiet(self) -> None:
-        """Until no error is so new that it may be in no tile yet."""
+        """Until there are tiles (the first minute of a target is in none), and no error is so new
+        that it may be in no tile yet."""
         matcher = f"{names.SERVICE}={quote(self.service)}"
         series = Selector.parse(self._errors or "").where(matcher)
         deadline = time.time() + LONGEST_WAIT_S
         while True:
-            self.world.prometheus.query("vector(1)")
+            told = self.world.prometheus.query(f"count_over_time({self._tiles}[{TOLD}]) >= 2")
             changed = self.world.prometheus.query(f"sum(changes({series}[{QUIET_S:g}s])) > 0")
-            if not changed and self._quiet_for() >= QUIET_S:
+            if told and not changed and self._quiet_for() >= QUIET_S:
                 return
             if time.time() > deadline:
+                why = f"{self.service} still fails" if told else "there are no tiles"
                 raise StackError(
                     f"budget of {self.spec.slo}",
-                    f"{self.service} still fails after {LONGEST_WAIT_S:.0f} s",
+                    f"{why} after {LONGEST_WAIT_S:.0f} s",
                     "see `opsloop episodes`",
                 )
             self.note("waiting until every error is in the budget")
