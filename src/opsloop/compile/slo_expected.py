@@ -76,6 +76,9 @@ class Timeline:
         return errors / total if total and errors is not None else None
 
     def burn(self, spec: SLOSpec, at: int, window: Duration) -> float | None:
+        """None also for a window of tiles where only pages are told."""
+        if self.in_pages and window <= PAGE:
+            return None
         ratio = self.ratio(at, window)
         return None if ratio is None else ratio / _budget(spec.objective)
 
