@@ -71,7 +71,7 @@ def measured(services: int, rounds: int) -> list[Result]:
             best["all_s"],
             "s",
             5.0,
-            limit="reading YAML and validating models; compiling is less",
+            limit="YAML in and out, the models, and the tests' expected values, about a third each",
             note=f"{parts} s; best of {rounds}",
         ),
         Result(f"{name}: CPU of that run", best["cpu_s"], "s", note="wall time on an idle machine"),
