@@ -91,71 +91,53 @@ def test_a_long_period_is_counted_in_steps_and_told_to_the_minute() -> None:
     assert all('sli="http-availability"' in e and 'service="api"' in e for e in scripted.asked)
 
 
-def test_a_calendar_month_begins_with_its_first_minute() -> None:
+def test_a_calendar_month_is_counted_from_its_first_minute_to_the_last() -> None:
     row = replace(ROW, period="calendar-month")
     # NOW is 2026-11-18 11:07: the month is 17 d 11 h 7 min old.
     old = 17 * 1440 + 11 * 60 + 7
-    bad = {10: 5.0, old + 30: 90.0}
-    (found,) = slo_history.incidents(tiles(old + 60, bad), row, [], NOW)
-    assert found.errors == 5.0
+    bad = {0: 5.0, old - 1: 6.0, old: 90.0}
+    found = slo_history.incidents(tiles(old + 60, bad), row, [], NOW)
+    assert [i.errors for i in found] == [6.0, 5.0]
 
 
-class Answers:
-    """Range queries in their order."""
-
-    def __init__(self, *answers: list[Series]) -> None:
-        self._answers = list(answers)
-        self.asked: list[tuple[str, float, float, float]] = []
-
-    def query(self, expr: str) -> list[Sample]:
-        raise AssertionError(expr)
-
-    def query_range(self, expr: str, start: float, end: float, step: float) -> list[Series]:
-        self.asked.append((expr, start, end, step))
-        return self._answers.pop(0)
-
-
-def test_a_burn_down_is_made_of_the_ledger() -> None:
-    errors = Series({}, ((NOW - 60, 100.0), (NOW, 900.0)))
-    total = Series({}, ((NOW - 120, 0.0), (NOW - 60, 1e6), (NOW, 1e6)))
-    answers = Answers([errors], [total])
-    found = slo_history.burn_down(answers, ROW, NOW)
-    assert dict(found) == pytest.approx({NOW - 60: 0.9, NOW: 0.1})
-    (asked, start, end, step), _ = answers.asked
-    assert "slo:errors:page1h" in asked
-    assert 'sli="http-availability",service="api"' in asked
-    assert (start, end) == (NOW - 30 * DAY, NOW)
-    assert step == 30 * DAY / slo_history.SPARK_POINTS
+def test_a_burn_down_falls_by_what_each_incident_spent() -> None:
+    scripted = tiles(43_200, {700: 40.0, 712: 60.0, 20_000: 432.0})
+    found = slo_history.burn_down(scripted, ROW, NOW)
+    assert len(found) == slo_history.SPARK_POINTS
+    assert (found[0][1], found[-1][0]) == (1.0, END)
+    whole = 0.001 * 4_320_000
+    left = [v for _, v in found]
+    assert sorted({round(v, 9) for v in left}) == pytest.approx(
+        [1 - 532 / whole, 1 - 432 / whole, 1.0]
+    )
+    assert left == sorted(left, reverse=True)
+    assert [at for at, _ in found] == [END - n * 0.5 * DAY for n in range(59, -1, -1)]
 
 
-def test_without_data_there_is_no_burn_down() -> None:
-    assert slo_history.burn_down(Answers([], []), ROW, NOW) == []
+def test_bad_first_minutes_of_a_young_ledger_are_not_a_spent_budget() -> None:
+    found = slo_history.burn_down(tiles(10_000, {9_999: 80.0}), ROW, NOW)
+    assert [v for _, v in found] == pytest.approx([1 - 80 / 1000] * len(found))
+
+
+def test_a_burn_down_of_a_day_has_whole_minutes() -> None:
+    found = slo_history.burn_down(tiles(1440, {}), replace(ROW, period="1d1m"), NOW)
+    assert 40 < len(found) <= slo_history.SPARK_POINTS
+    assert all(at % 60 == 0 for at, _ in found)
+
+
+def test_without_events_there_is_no_burn_down() -> None:
+    empty = Scripted({series.TOTAL_TILE: {}, series.ERRORS_TILE: {}})
+    assert slo_history.burn_down(empty, ROW, NOW) == []
+    idle = Scripted({series.TOTAL_TILE: {END: 0.0}, series.ERRORS_TILE: {END: 0.0}})
+    assert slo_history.burn_down(idle, replace(ROW, period="calendar-month"), NOW) == []
+
+
+def test_a_burn_down_of_a_calendar_month_begins_with_it() -> None:
     row = replace(ROW, period="calendar-month")
-    assert slo_history.burn_down(Answers([], []), row, NOW) == []
-
-
-def test_a_calendar_month_begins_anew() -> None:
-    """NOW is 2026-11-18; 400 of 600,000 events fail in October, 200 of 200,000 in November."""
-    row = replace(ROW, period="calendar-month")
-    step = slo_history.MONTH_STEP.seconds
-    first = NOW - NOW % step
-    october, november = first - 40 * step, first - 2 * step
-    total = [
-        Series({"month": "10"}, ((october, 500_000.0), (october + step, 100_000.0))),
-        Series({"month": "11"}, ((november, 100_000.0), (november + step, 100_000.0))),
-    ]
-    errors = [
-        Series({"month": "10"}, ((october + step, 400.0),)),
-        Series({"month": "11"}, ((november, 150.0), (november + step, 50.0))),
-    ]
-    found = dict(slo_history.burn_down(Answers(errors, total), row, NOW))
-    expected = {
-        october: 1.0,
-        october + step: 1 - 400 / 600_000 / 0.001,
-        november: -0.5,
-        november + step: 0.0,
-    }
-    assert found == pytest.approx(expected)
+    old = 17 * 1440 + 11 * 60 + 7  # NOW is 2026-11-18 11:07
+    found = slo_history.burn_down(tiles(old + 600, {old + 30: 9e6, 10: 50.0}), row, NOW)
+    assert found[0][1] == 1.0
+    assert found[-1][1] == pytest.approx(1 - 50 / (0.001 * 100 * old))
 
 
 def test_a_sparkline_shows_the_worst_of_what_it_has_no_room_for() -> None:

@@ -13,10 +13,7 @@ from opsloop.catalog.slo import Period
 from opsloop.catalog.units import Duration
 from opsloop.compile import slo_names as series
 from opsloop.compile.selectors import quote
-from opsloop.compile.slo_budget import LONGEST_MONTH, SETTLED
-from opsloop.compile.slo_names import Kind, half_open
-from opsloop.compile.slo_past import month_of
-from opsloop.compile.slo_windows import counted
+from opsloop.compile.slo_names import half_open
 from opsloop.remediation.episode import Episode
 from opsloop.remediation.ports import History, Series
 from opsloop.report.slo import Budget
@@ -26,8 +23,6 @@ SPARK_POINTS: Final = 60
 STEPS: Final = 5000  # a range query answers 11,000 points; a step is a whole number of minutes
 CALM_STEPS: Final = 3  # so many steps within the budget's pace end an incident
 REFINED: Final = 20  # incidents whose first and last minute are looked up
-MONTH_STEP: Final = Duration(43_200_000)
-_KINDS: Final[tuple[Kind, ...]] = ("errors", "total")
 _SPARKS: Final = "▁▂▃▄▅▆▇█"
 
 
@@ -48,62 +43,22 @@ class Incident:
 
 
 def burn_down(history: History, row: Budget, now: float) -> list[tuple[float, float]]:
-    """(unix seconds, budget left 0..1) over the period, about SPARK_POINTS of them.
+    """(unix seconds, budget left 0..1): from all of it down to what is left, no rise between.
 
-    From the ledger, which a back-fill has too, and not from what was recorded at the time.
+    In each step the failed events of the period so far, against the budget of the whole period
+    as it is now; so each fall is as deep as its incident's share, and a period whose first
+    minutes were bad is not shown as spent. About SPARK_POINTS points; none without events.
+    Counted on the tiles, which a back-fill has too, and not from what was recorded at the time.
     """
-    period = Period.parse(row.period)
-    if period.calendar:
-        return _of_months(history, row, now)
-    seconds = period.length.seconds
-    step = max(60.0, seconds / SPARK_POINTS)
-    errors, total = (
-        _points(
-            history.query_range(
-                counted(kind, period.length, _indicator(row), SETTLED), now - seconds, now, step
-            )
-        )
-        for kind in _KINDS
-    )
-    return [
-        (at, 1 - errors.get(at, 0.0) / total[at] / row.budget) for at in sorted(total) if total[at]
-    ]
-
-
-def _of_months(history: History, row: Budget, now: float) -> list[tuple[float, float]]:
-    """The budget of a calendar month begins anew with each month."""
-    step = MONTH_STEP.seconds
-    begin = now - now % step - 2 * LONGEST_MONTH.seconds
-    closed = half_open(MONTH_STEP)
-    errors, total = (
-        history.query_range(
-            f"sum by ({series.MONTH}) ("
-            f"sum_over_time({series.month_page(kind)}{{{_indicator(row)}}}[{closed}]))",
-            *(begin, now, step),
-        )
-        for kind in _KINDS
-    )
-    spent, events = _by_month(errors), _by_month(total)
-    sums: dict[str, tuple[float, float]] = {}
-    found = []
-    for at in sorted({at for at, _ in events}):
-        current = month_of(round(at * 1000))
-        for month in {m for t, m in events if t == at}:
-            failed, all_ = sums.get(month, (0.0, 0.0))
-            key = (at, month)
-            sums[month] = (failed + spent.get(key, 0.0), all_ + events[key])
-        failed, all_ = sums.get(current, (0.0, 0.0))
-        if all_ and at > now - _seconds(row.period):
-            found.append((at, 1 - failed / all_ / row.budget))
-    return found
-
-
-def _by_month(found: Sequence[Series]) -> dict[tuple[float, str], float]:
-    return {
-        (at, line.labels.get(series.MONTH, "")): value
-        for line in found
-        for at, value in line.points
-    }
+    end = now - now % 60
+    begin = _began(row.period, end)
+    minutes = max(1, -int(-(end - begin) // (60 * SPARK_POINTS)))
+    errors, total = _tiles(history, row, begin, end, Duration(minutes * int(series.TILE)))
+    whole = row.budget * sum(total.values())
+    if not whole:
+        return []
+    spent = itertools.accumulate(errors.get(at, 0.0) for at in sorted(total))
+    return [(at, 1 - failed / whole) for at, failed in zip(sorted(total), spent, strict=True)]
 
 
 def incidents(
@@ -120,7 +75,7 @@ def incidents(
     errors, total = _tiles(history, row, begin, end, step)
     whole = row.budget * sum(total.values())
     found = [
-        _incident(group, errors, total, row, whole, step.seconds)
+        _incident(group, errors, total, row, whole, begin, step.seconds)
         for group in _groups(errors, total, row.budget, step.seconds)
     ]
     found.sort(key=lambda i: -i.errors)
@@ -137,23 +92,29 @@ def _to_the_minute(history: History, row: Budget, found: Incident, whole: float)
     if not bad:
         return found
     group = [at for at in sorted(errors) if bad[0] <= at <= bad[-1]]
-    return _incident(group, errors, total, row, whole, series.TILE.seconds)
+    return _incident(group, errors, total, row, whole, found.began, series.TILE.seconds)
 
 
 def _tiles(
     history: History, row: Budget, begin: float, end: float, step: Duration
 ) -> tuple[dict[float, float], dict[float, float]]:
-    """Failed events and all events by the end of each step after `begin`."""
-    errors, total = (
-        _points(
-            history.query_range(
-                f"sum_over_time({tile}{{{_indicator(row)}}}[{half_open(step)}])",
-                *(begin + step.seconds, end, step.seconds),
-            )
-        )
-        for tile in (series.ERRORS_TILE, series.TOTAL_TILE)
-    )
-    return errors, total
+    """Failed events and all events by the end of each step after `begin`.
+
+    Where the steps do not divide the time, the first is the shorter one.
+    """
+    rest = Duration(round(end - begin) * 1000 % int(step))
+
+    def counted(tile: str) -> dict[float, float]:
+        found: list[Series] = []
+        first = begin + rest.seconds
+        spans = [(rest, first, first), (step, first + step.seconds, end)]
+        for window, since, until in spans:
+            if window and since <= until:
+                expr = f"sum_over_time({tile}{{{_indicator(row)}}}[{half_open(window)}])"
+                found += history.query_range(expr, since, until, window.seconds)
+        return _points(found)
+
+    return counted(series.ERRORS_TILE), counted(series.TOTAL_TILE)
 
 
 def _points(found: Sequence[Series]) -> dict[float, float]:
@@ -185,12 +146,13 @@ def _incident(
     total: dict[float, float],
     row: Budget,
     whole: float,
+    begin: float,
     step: float,
 ) -> Incident:
     failed = sum(errors[at] for at in group)
     ratios = (errors[at] / total[at] for at in group if total.get(at))
     return Incident(
-        began=group[0] - step,
+        began=max(begin, group[0] - step),
         ended=group[-1],
         errors=failed,
         share=failed / whole if whole > 0 else None,
