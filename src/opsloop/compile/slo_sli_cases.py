@@ -79,24 +79,7 @@ def _counters(indicator: Indicator, source: Counters) -> Iterator[SLICase]:
         [n, 12.0, 12.0, n, n, n, 126.0, 10.0], [n, 2.0, 2.0, n, n, n, 7.0, 0.0],
     )  # fmt: skip
     yield _restart_within(indicator, source)
-    back, known = (int(d) // int(TILE) for d in (LOOK_BACK, KNOWN_WITHIN))
-    for away, found in ((back - 1, True), (back, False)):
-        yield _case(
-            indicator, source,
-            f"a scrape gap of {away} minutes " + ("loses nothing" if found else "is not guessed"),
-            [_one(_gap(100, _GROWTH, away), _gap(50, _FAILING, away))],
-            [n, 12.0, *[n] * away, 12.0 * (away + 1) if found else n, 12.0],
-            [n, 2.0, *[n] * away, 2.0 * (away + 1) if found else n, 2.0],
-        )  # fmt: skip
-    for away, found in ((known - 1, True), (known, False)):
-        yield _case(
-            indicator, source,
-            f"new counters after {away} minutes away "
-            + ("count from 0" if found else "may be old, and do not count"),
-            [_one([100.0, 110.0, *[n] * away, 9.0, 19.0], [5.0, 5.0, *[n] * away, 2.0, 4.0])],
-            [n, 10.0, *[n] * away, 11.0 if found else n, 12.0],
-            [n, 0.0, *[n] * away, 2.0 if found else n, 2.0],
-        )  # fmt: skip
+    yield from _away(indicator, source)
     yield _case(
         indicator, source, "a second target is added with all its past: that does not count",
         [_one(_grown(100, 8), [0.0] * 8), _one([n] * 4 + _grown(5000, 4), [n] * 4 + [70.0] * 4)],
@@ -107,9 +90,44 @@ def _counters(indicator: Indicator, source: Counters) -> Iterator[SLICase]:
         [_one([100.0] * 5, [3.0] * 5)], [n] + [0.0] * 4, [n] + [0.0] * 4,
     )  # fmt: skip
     yield _case(
+        indicator, source, "nothing is good any more: an outage",
+        [_one([100.0] * 4, [3.0, 5.0, 7.0, 9.0])], [n] + [2.0] * 3, [n] + [2.0] * 3,
+    )  # fmt: skip
+    yield _case(
+        indicator, source, "nothing was ever good",
+        [_one([n] * 4, [3.0, 5.0, 7.0, 9.0])], [n] + [2.0] * 3, [n] + [2.0] * 3,
+    )  # fmt: skip
+    yield _case(
         indicator, source, "idle, and never failed: 0 errors, not no number",
         [_one([100.0] * 5, [n] * 5)], [n] + [0.0] * 4, [n] + [0.0] * 4,
     )  # fmt: skip
+
+
+def _away(indicator: Indicator, source: Counters) -> Iterator[SLICase]:
+    """One target is away, alone and beside one that stays: it is continued, or not guessed."""
+    n = None
+    back, known = (int(d) // int(TILE) for d in (LOOK_BACK, KNOWN_WITHIN))
+    gaps = [(away, away == back - 1, False) for away in (back - 1, back)]
+    for away, continued, renewed in [*gaps, (known - 1, True, True), (known, False, True)]:
+        if renewed:
+            gone = _one([100.0, 110.0, *[n] * away, 9.0, 19.0], [5.0, 7.0, *[n] * away, 2.0, 4.0])
+            total, errors = (11.0, 2.0) if continued else (n, n)
+            name = f"new counters after {away} minutes away " + (
+                "count from 0" if continued else "may be old, and do not count"
+            )
+        else:
+            gone = _one(_gap(100, _GROWTH, away), _gap(50, _FAILING, away))
+            total, errors = (12.0 * (away + 1), 2.0 * (away + 1)) if continued else (n, n)
+            name = f"a scrape gap of {away} minutes " + (
+                "loses nothing" if continued else "is not guessed"
+            )
+        told: list[Count] = [n, 12.0, *[n] * away, total, 12.0]
+        failed: list[Count] = [n, 2.0, *[n] * away, errors, 2.0]
+        yield _case(indicator, source, name, [gone], told, failed)
+        stays = _one(_grown(100, away + 4), [1.0] * (away + 4))
+        beside = [n, *((v or 0.0) + _GROWTH for v in told[1:])]
+        others = [n, *(v or 0.0 for v in failed[1:])]
+        yield _case(indicator, source, f"{name}, beside another", [gone, stays], beside, others)
 
 
 def _restart_within(indicator: Indicator, source: Counters) -> SLICase:
@@ -200,7 +218,9 @@ def _series(
 
 
 def _plus(good: Count, failed: Count) -> Count:
-    return good if good is None or good == STALE else good + (failed or 0.0)
+    if STALE in (good, failed) or (good is None and failed is None):
+        return STALE if STALE in (good, failed) else None
+    return (good or 0.0) + (failed or 0.0)
 
 
 def _runs(indicator: Indicator, source: Runs) -> SLICase:
