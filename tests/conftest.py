@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 
 import pytest
 
@@ -14,6 +15,16 @@ _PERSONAL = (
     # What `make test` was called with is not for the makes that a test calls.
     *("MAKEFLAGS", "MFLAGS", "MAKELEVEL", "MAKEOVERRIDES", "ARGS", "CATALOG", "NAME", "ALL"),
 )
+
+
+# A shell without job control starts what is in its background with these ignored, and what a test
+# starts would inherit that.
+for _ignored in (signal.SIGINT, signal.SIGHUP):
+    if signal.getsignal(_ignored) is signal.SIG_IGN:
+        signal.signal(
+            _ignored,
+            signal.default_int_handler if _ignored == signal.SIGINT else signal.SIG_DFL,
+        )
 
 
 @pytest.fixture(autouse=True)

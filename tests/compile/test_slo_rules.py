@@ -17,11 +17,6 @@ from tests.compile.slo_specs import HTTP, SOURCES, of_each_source, spec, written
 from tests.support.servers import require
 
 FULL = pytest.mark.full
-OPEN = pytest.mark.xfail(
-    strict=False,
-    reason="a made test of the event floor expects the page of a long period too early: the"
-    " objectives' issue is open",
-)
 
 
 def promtool(*arguments: str | Path) -> str:
@@ -64,7 +59,7 @@ def test_a_slow_scrape_moves_the_tiles(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "period", ["30d", "1d", pytest.param("7d", marks=FULL), pytest.param("90d", marks=[FULL, OPEN])]
+    "period", ["30d", "1d", pytest.param("7d", marks=FULL), pytest.param("90d", marks=FULL)]
 )
 def test_windows_and_alerts_of_a_period(period: str, tmp_path: Path) -> None:
     run_tests(written([spec(period=period)], tmp_path), "slo-windows-*.yml")
@@ -103,7 +98,6 @@ def test_many_objectives_beside_each_other(tmp_path: Path) -> None:
 
 
 @pytest.mark.full
-@OPEN
 def test_every_test_of_many_objectives(tmp_path: Path) -> None:
     run_tests(written(many(), tmp_path), "*.yml")
 

@@ -19,6 +19,8 @@ from opsloop.compile.slo_tiles import KNOWN_WITHIN, LOOK_BACK, delay_of
 _Series: TypeAlias = tuple[str, dict[str, str]]  # metric, labels
 _INSTANCES = ("10.0.0.1:8000", "10.0.0.2:8000")
 _GROWTH, _FAILING = 10.0, 2.0  # a minute
+_STORM = 10_000.0  # failures a minute, so many that a good event too many is not hidden at 0
+_RUNS = [1.0, 1.0, 0.0, 1.0, 1.0, 1.0, 1.0, 1.0, 0.0, 0.0, 0.0, 0.0, 1.0, 0.0, 1.0, 1.0] * 2
 _STEP = Duration(15_000)  # between runs of a probe in its case
 
 
@@ -47,7 +49,10 @@ def sli_cases(indicator: Indicator) -> list[SLICase]:
     if isinstance(source, Counters):
         return [*_counters(indicator, source)]
     if isinstance(source, Runs):
-        return [_runs(indicator, source)]
+        return [
+            _runs(indicator, source, "each run counts once", _RUNS),
+            _runs(indicator, source, "a run that is more than a success is one", [1.0, 2.0] * 8),
+        ]
     if isinstance(source, Age):
         return [*_age(indicator, source)]
     return []
@@ -62,7 +67,8 @@ class Target:
 
 
 def _counters(indicator: Indicator, source: Counters) -> Iterator[SLICase]:
-    if _kinds(source) is None:
+    kinds = _kinds(source)
+    if kinds is None:
         return
     n = None
     yield _case(
@@ -82,8 +88,12 @@ def _counters(indicator: Indicator, source: Counters) -> Iterator[SLICase]:
     yield from _away(indicator, source)
     yield _case(
         indicator, source, "a second target is added with all its past: that does not count",
-        [_one(_grown(100, 8), [0.0] * 8), _one([n] * 4 + _grown(5000, 4), [n] * 4 + [70.0] * 4)],
-        [n] + [10.0] * 4 + [20.0] * 3, [n] + [0.0] * 7,
+        [
+            _one(_grown(100, 8), _grown(7, 8, _STORM)),
+            _one([n] * 4 + _grown(5000, 4), [n] * 4 + [70.0] * 4),
+        ],
+        [n] + [_STORM + 10] * 4 + [_STORM + 20] * 3,
+        [n] + [_STORM] * 7,
     )  # fmt: skip
     yield _case(
         indicator, source, "idle: 0 events are data",
@@ -92,6 +102,15 @@ def _counters(indicator: Indicator, source: Counters) -> Iterator[SLICase]:
     yield _case(
         indicator, source, "nothing is good any more: an outage",
         [_one([100.0] * 4, [3.0, 5.0, 7.0, 9.0])], [n] + [2.0] * 3, [n] + [2.0] * 3,
+    )  # fmt: skip
+    if kinds[0][0] == kinds[1][0]:  # else the total holds the good events too
+        yield _case(
+            indicator, source, "good events are gone, and failed ones go on",
+            [_one([100.0, 110.0, n, n], [3.0, 5.0, 7.0, 9.0])], [n, 12.0, 2.0, 2.0], [n] + [2.0] * 3,
+        )  # fmt: skip
+    yield _case(
+        indicator, source, "idle, and nothing was ever good",
+        [_one([n] * 4, [3.0] * 4)], [n] + [0.0] * 3, [n] + [0.0] * 3,
     )  # fmt: skip
     yield _case(
         indicator, source, "nothing was ever good",
@@ -124,9 +143,9 @@ def _away(indicator: Indicator, source: Counters) -> Iterator[SLICase]:
         told: list[Count] = [n, 12.0, *[n] * away, total, 12.0]
         failed: list[Count] = [n, 2.0, *[n] * away, errors, 2.0]
         yield _case(indicator, source, name, [gone], told, failed)
-        stays = _one(_grown(100, away + 4), [1.0] * (away + 4))
-        beside = [n, *((v or 0.0) + _GROWTH for v in told[1:])]
-        others = [n, *(v or 0.0 for v in failed[1:])]
+        stays = _one(_grown(100, away + 4), _grown(1, away + 4, _STORM))
+        beside = [n, *((v or 0.0) + _GROWTH + _STORM for v in told[1:])]
+        others = [n, *((v or 0.0) + _STORM for v in failed[1:])]
         yield _case(indicator, source, f"{name}, beside another", [gone, stays], beside, others)
 
 
@@ -157,8 +176,8 @@ def _one(good: Sequence[Count], failed: Sequence[Count]) -> Target:
     return Target(good, failed)
 
 
-def _grown(start: float, length: int) -> list[Count]:
-    return [start + _GROWTH * at for at in range(length)]
+def _grown(start: float, length: int, growth: float = _GROWTH) -> list[Count]:
+    return [start + growth * at for at in range(length)]
 
 
 def _gap(start: float, growth: float, away: int) -> list[Count]:
@@ -223,9 +242,8 @@ def _plus(good: Count, failed: Count) -> Count:
     return (good or 0.0) + (failed or 0.0)
 
 
-def _runs(indicator: Indicator, source: Runs) -> SLICase:
+def _runs(indicator: Indicator, source: Runs, name: str, runs: list[float]) -> SLICase:
     """Each sample is a run, and counts in the one tile that its time falls in."""
-    runs = [1.0, 1.0, 0.0, 1.0, 1.0, 1.0, 1.0, 1.0, 0.0, 0.0, 0.0, 0.0, 1.0, 0.0, 1.0, 1.0] * 2
     made = samples.meeting(Selector.parse(source.success).matchers) or {}
     own = {names.SERVICE: indicator.services[0]} if source.own else {}
     labels = {"job": "probe", "instance": "http://a.example/"} | made | own
@@ -237,7 +255,7 @@ def _runs(indicator: Indicator, source: Runs) -> SLICase:
         total.append(float(len(found)) if found else None)
         errors.append(float(found.count(0.0)) if found else None)
     series = [Scraped(Selector.parse(source.success).metric, labels, runs)]
-    return SLICase("each run counts once", _STEP, series, Timeline(TILE, total, errors))
+    return SLICase(name, _STEP, series, Timeline(TILE, total, errors))
 
 
 def _age(indicator: Indicator, source: Age) -> Iterator[SLICase]:
