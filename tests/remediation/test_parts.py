@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from opsloop import names
-from opsloop.catalog.model import MaintenanceWindow
+from opsloop.catalog.notify import MaintenanceWindow
 from opsloop.remediation.episode import Alert, Episode, EpisodeState
 from opsloop.remediation.escalation import failed_labels, running_labels, tell
 from opsloop.remediation.ladder import describe

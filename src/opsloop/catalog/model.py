@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
+from opsloop.catalog.notify import Notifications
 from opsloop.catalog.policy import Remediation
 from opsloop.catalog.slo import RETENTION_UNSET, SLO, required_retention
 from opsloop.catalog.units import Duration, Share
@@ -179,34 +180,6 @@ class Probe(Model):
     team: Name = "platform"
     service: Name | None = None
     interval: Duration | None = None
-
-
-class Slack(Model):
-    channel: str = "#alerts"
-
-
-class PagerDuty(Model):
-    pass
-
-
-class MaintenanceWindow(Model):
-    """A time when alerts of these services are muted and the loop does not act (UTC)."""
-
-    services: list[Name] = []  # empty: all
-    weekdays: list[
-        Literal["monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday"]
-    ] = []  # empty: every day
-    start: Annotated[str, StringConstraints(pattern=r"^([01]\d|2[0-3]):[0-5]\d$")]
-    end: Annotated[str, StringConstraints(pattern=r"^(([01]\d|2[0-3]):[0-5]\d|24:00)$")]
-
-
-class Notifications(Model):
-    """Who is told. Secrets come from the environment at `up`."""
-
-    slack: Slack = Slack()
-    pagerduty: PagerDuty | None = PagerDuty()  # used where PAGERDUTY_INTEGRATION_KEY is set
-    repeat_interval: Duration = Duration(4 * 3_600_000)
-    maintenance: dict[Name, MaintenanceWindow] = {}
 
 
 class Rule(Model):

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from opsloop.catalog.model import Catalog, MaintenanceWindow
+from opsloop.catalog.model import Catalog
+from opsloop.catalog.notify import MaintenanceWindow
 
 _WEEK = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
 

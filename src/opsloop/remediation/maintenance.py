@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from opsloop.catalog.model import MaintenanceWindow
+from opsloop.catalog.notify import MaintenanceWindow
 from opsloop.remediation.situation import Maintenance
 
 _DAY = 86_400
