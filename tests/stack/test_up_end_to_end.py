@@ -178,6 +178,12 @@ def first_start(stack: Stack) -> None:
     assert stack.run("logs", "prometheus", "-n", "3").stdout.count("\n") == 3
     assert "load-0: " not in stack.run("logs", "api").stdout
     assert stack.run("status").stdout.splitlines()[0].startswith("PART")
+    assert not report["paused"]
+    stack.run("pause", "--why", "moving house")
+    assert "the loop is paused: moving house" in stack.run("status").stdout
+    paused = stack.json("status")
+    assert (paused["paused"], paused["paused_why"]) == (True, "moving house")
+    stack.run("resume")
 
 
 def again(stack: Stack) -> None:

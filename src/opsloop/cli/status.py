@@ -16,13 +16,15 @@ EXIT_NOT_HEALTHY = 1
 @with_settings
 @json_option
 def command(settings: Settings, as_json: bool) -> int:
-    """Show each part: state, pid, uptime, memory (PSS), address; and whether data flows.
+    """Show each part: state, pid, uptime, memory (PSS), address; whether data flows; and whether
+    the loop is paused.
 
     Exit code 0 when everything is healthy, 1 when something is not or nothing runs.
     """
     from opsloop.cli.progress import flow_text
     from opsloop.stack import status
     from opsloop.stack.state import StateFolder
+    from opsloop.store.sqlite import open_existing
 
     state = StateFolder(settings.state)
     try:
@@ -32,8 +34,10 @@ def command(settings: Settings, as_json: bool) -> int:
             raise
         output.print_json({"running": False, "healthy": False, "state": str(state.root)})
         return EXIT_NOT_HEALTHY
+    with open_existing(settings.state) as store:
+        paused, why = store.paused()
     if as_json:
-        output.print_json(report.as_json(state))
+        output.print_json(report.as_json(state) | {"paused": paused, "paused_why": why})
         return 0 if report.healthy else EXIT_NOT_HEALTHY
     rows = [
         (
@@ -54,6 +58,8 @@ def command(settings: Settings, as_json: bool) -> int:
     output.say(flow_text(report.flow))
     for target in (*report.flow.own_down, *report.flow.others_down):
         output.say(f"down: {target}")
+    if paused:
+        output.say(f"the loop is paused{f': {why}' if why else ''}; `opsloop resume` ends it")
     output.say(f"{report.flow.firing} alerts firing, {report.memory_mib:.0f} MiB in all")
     return 0 if report.healthy else EXIT_NOT_HEALTHY
 
