@@ -207,6 +207,7 @@ def test_pause_and_resume(face: Face) -> None:
         (b"x", 400),
         (b"[]", 400),
         (b'{"why": 1}', 400),
+        (b'{"wyh": "a typing mistake"}', 400),
         (b"\xff\xfe", 400),
         (b'{"a":' * 30_000, 413),
         (b'{"a":' * 10_000, 400),

@@ -189,10 +189,12 @@ async def _why(request: Request) -> str:
     import msgspec
 
     try:
-        why = msgspec.json.decode(parts, type=dict[str, str]).get("why", "")
+        body = msgspec.json.decode(parts, type=dict[str, str])
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
         raise HTTPException(400, f'the body must be {{"why": "..."}}: {error}') from None
-    return " ".join(why.split())[:1000]
+    if unknown := sorted(body.keys() - {"why"}):
+        raise HTTPException(400, f'the body must be {{"why": "..."}}: {unknown[0]!r} is unknown')
+    return " ".join(body.get("why", "").split())[:1000]
 
 
 async def _http_error(_request: Request, error: Exception) -> Response:
