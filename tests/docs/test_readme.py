@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.keep import with_numbers
 from tests.docs.pages import ROOT, blocks, commands
 from tests.support.stack import free_port_base
 
@@ -73,6 +74,12 @@ def test_links_and_pictures_exist() -> None:
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     for target in re.findall(r"\]\(([^)#]+)\)", text):
         assert target.startswith("https://") or (ROOT / target).exists(), target
+
+
+def test_numbers_are_those_that_were_kept() -> None:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert with_numbers(text) == text, "python -m benchmarks.keep readme"
+    assert text.count("\n| ") > 4
 
 
 @pytest.mark.full

@@ -1,0 +1,86 @@
+"""Runs a benchmark whole, keeps its figures in benchmarks/results, and tells README of them."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parents[1]
+RESULTS = ROOT / "benchmarks" / "results"
+README = ROOT / "README.md"
+BEGIN, END = "<!-- numbers -->", "<!-- end of numbers -->"
+# What README shows: figures by the benchmark and the beginning of their names.
+SHOWN = {
+    "loop": (
+        "make run, warm",
+        "service-kill, answering p50",
+        "service-kill, answering p95",
+        "service-kill, verified p95",
+        "service-hang, answering p95",
+        "pages",
+        "whole stack, PSS",
+    ),
+    "slo": (
+        "night burst: 30d error ratio",
+        "60 restarts: 30d error ratio",
+        "idle nights: 30d error ratio",
+    ),
+    "slo_cost": (
+        "20 SLOs of 8 series: samples read",
+        "20 SLOs of 8 series: rule-manager time",
+        "1000 SLOs:",
+    ),
+    "compile": ("1,000 services",),
+}
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.keep", description=__doc__)
+    parser.add_argument("name", help="of a benchmark, or readme: only write README's table again")
+    parser.add_argument("more", nargs="*", help="arguments of the benchmark, after --")
+    options = parser.parse_args()
+    if options.name != "readme":
+        command = [sys.executable, "-m", f"benchmarks.{options.name}", "--json", *options.more]
+        ran = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, check=False)
+        if ran.returncode:
+            return ran.returncode
+        RESULTS.mkdir(exist_ok=True)
+        text = json.dumps(json.loads(ran.stdout.splitlines()[-1]), indent=1) + "\n"
+        (RESULTS / f"{options.name}.json").write_text(text, encoding="utf-8")
+    README.write_text(with_numbers(README.read_text(encoding="utf-8")), encoding="utf-8")
+    return 0
+
+
+def with_numbers(page: str) -> str:
+    """The page, with the table of what is kept between its two marks."""
+    head, _, rest = page.partition(BEGIN)
+    _, _, tail = rest.partition(END)
+    return f"{head}{BEGIN}\n{table()}{END}{tail}"
+
+
+def table() -> str:
+    lines = ["| | measured | goal | others |", "|---|---|---|---|"]
+    for benchmark, names in SHOWN.items():
+        path = RESULTS / f"{benchmark}.json"
+        if not path.exists():
+            continue
+        found = json.loads(path.read_text(encoding="utf-8"))["results"]
+        for name in names:
+            lines += [_line(benchmark, r) for r in found if r["name"].startswith(name)]
+    return "\n".join(lines) + "\n"
+
+
+def _line(benchmark: str, result: dict[str, Any]) -> str:
+    value = "-" if result["value"] is None else f"{result['value']:.3g} {result['unit']}"
+    goal = "" if result["goal"] is None else f"{result['op']} {result['goal']:g} {result['unit']}"
+    if result["met"] is False:
+        goal += " (not met)"
+    return f"| {result['name']} (`{benchmark}`) | {value} | {goal} | {result['peer']} |"
+
+
+if __name__ == "__main__":
+    sys.exit(main())
