@@ -126,7 +126,7 @@ def test_a_page_tells_the_whole_story(store: SqliteStore) -> None:
         "ServiceDown of api, P0, episode 1",
         "instance=127.0.0.1:8000",
         "summary: it is down",
-        "  it is down\n    pass  mode: auto\n",
+        "  it is down\n    pass  mode: auto\n    pass  paused: The kill switch is not on\n",
         "1. restart api:api-0: done, took 0.5 s\n       SIGKILL\n       pid 0 serves\n",
         "the fault is there    yes                   no",
         "service level         -                     0.987654",

@@ -397,7 +397,10 @@ class StoreContract:
         kinds = [row["kind"] for row in store.audit_of(run_id=run.id)]
         assert kinds == ["decision", "action", "action-end", "run", "run"]
         decision = store.audit_of(run_id=run.id)[0]["body"]
-        assert decision["guards"] == [{"guard": "mode", "answer": "pass", "reason": "auto"}]
+        assert decision["guards"] == [
+            {"guard": "mode", "answer": "pass", "reason": "auto"},
+            {"guard": "paused", "answer": "pass", "reason": ""},
+        ]
         assert decision["situation"] == {"now": 1.5}
         assert decision["plan_hash"] == plan().hash
         assert store.verify_audit().ok

@@ -50,7 +50,7 @@ def act(episode: Episode, what: Plan | None = None, attempt: int = 0) -> Written
         episode=episode,
         kind="act",
         reason="it is down",
-        guards=(("mode", "pass", "auto"),),
+        guards=(("mode", "pass", "auto"), ("paused", "pass", "")),
         state=EpisodeState.RUNNING,
         due_at=None,
         plan=what or plan(),

@@ -6,9 +6,16 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from opsloop.remediation.episode import Episode
+from opsloop.remediation.guards import GUARDS, Guard
 from opsloop.remediation.plan import Run
 from opsloop.report.runs import Story, action_text, plain, what
 from opsloop.report.times import clock, length, printable, since, stamp
+
+
+def _sentence(guard: Guard) -> str:
+    """The first sentence of a guard's docstring: what is true when it passes."""
+    return (guard.__doc__ or "").partition(". ")[0].splitlines()[0].rstrip(".")
+
 
 _EVIDENCE: Final = {
     "condition": "the fault is there",
@@ -17,6 +24,7 @@ _EVIDENCE: Final = {
     "answering": "it answers",
     "fresh_at": "newest sample",
 }
+_HOLDS: Final = {name: _sentence(guard) for name, guard in GUARDS}
 _WORDS: Final = ("summary", "description", "runbook_url", "runbook", "dashboard")
 _WIDTH: Final = 20
 
@@ -65,8 +73,10 @@ def _decided(told: Story) -> list[str]:
     decision = told.decision
     found = ["What was decided", f"  {decision.get('reason', 'it is not in the audit')}"]
     for guard in decision.get("guards", []):
-        reason = f": {guard['reason']}" if guard.get("reason") else ""
-        found.append(f"  {guard.get('answer', ''):>6}  {guard.get('guard', '')}{reason}")
+        name, answer = guard.get("guard", ""), guard.get("answer", "")
+        # A guard that passed says what holds: "pass paused" alone would read as its opposite.
+        reason = guard.get("reason") or (_HOLDS.get(name, "") if answer == "pass" else "")
+        found.append(f"  {answer:>6}  {name}{f': {reason}' if reason else ''}")
     return found
 
 
