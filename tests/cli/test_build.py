@@ -152,6 +152,20 @@ def test_run_tests(run: Run, small: Path, tmp_path: Path) -> None:
         for p in (tmp_path / "build").glob("prometheus/tests/*.yml")
     )
     assert {t["status"] for t in tests} == {"ok"}
+    alerts = {a["alert"]: a for a in json.loads(done.stdout)["alerts"]}
+    assert alerts["ServiceDown"]["kinds"]["fires"] >= 1
+    assert all(a["tests"] and a["failed"] == [] for a in alerts.values())
+
+
+def test_run_tests_prints_alerts_by_kind_of_case(run: Run, small: Path) -> None:
+    done = run("build", "--run-tests")
+    head, *rows, total = (line.split() for line in done.stdout.split("\n\n")[0].splitlines())
+    assert head[:2] == ["alert", "fires"]
+    assert {row[-1] for row in (*rows, total)} == {"ok"}
+    assert "HighErrorRate" in {row[0] for row in rows}
+    assert total[:2] == [str(len(rows)), "alerts"]
+    assert int(total[-2]) == sum(int(row[-2]) for row in rows)
+    assert f"({total[-2]} alert tests)" in done.stdout
 
 
 def test_run_tests_names_the_test_that_fails(run: Run, small: Path) -> None:
@@ -174,6 +188,8 @@ def test_run_tests_names_the_test_that_fails(run: Run, small: Path) -> None:
     assert done.exit_code == 2
     assert "is refused by prometheus/tests/" in done.stderr
     assert "Stuck" in done.stderr
+    (row,) = (line.split() for line in done.stdout.splitlines() if line.startswith("Stuck"))
+    assert row[-2:] == ["1", "failed"]
     assert not Path("other").exists()
 
 

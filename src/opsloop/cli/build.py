@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from opsloop.catalog.load import Loaded
     from opsloop.compile.bundle import Bundle
+    from opsloop.report.alert_tests import Row
     from opsloop.stack.checkers import CheckResult
     from opsloop.stack.out_folder import Difference
 
@@ -57,6 +58,7 @@ def command(settings: Settings, out: Path, only_check: bool, run_tests: bool, as
     named = loaded.catalog.stack.binaries
     checks: list[CheckResult] = []
     tests: list[CheckResult] = []
+    table: list[Row] = []
 
     def examine(root: Path) -> None:
         checks.extend(checkers.check_bundle(root, named))
@@ -65,6 +67,9 @@ def command(settings: Settings, out: Path, only_check: bool, run_tests: bool, as
         checkers.refuse_failed(checks)
         if run_tests:
             tests.extend(_run_tests(root, named, quiet=as_json))
+            table.extend(_table(bundle, tests))
+            if not as_json:
+                _print_table(table)
             checkers.refuse_failed(tests)
 
     if only_check:
@@ -73,7 +78,7 @@ def command(settings: Settings, out: Path, only_check: bool, run_tests: bool, as
         return _report_freshness(out, different, as_json)
     with out_folder.replacement(out, bundle.files, unchanged=not different) as root:
         examine(root)
-    _report(out, bundle, different, checks, tests, as_json)
+    _report(out, bundle, different, checks, tests, table, as_json)
     return 0
 
 
@@ -110,6 +115,24 @@ def _run_tests(root: Path, named: Mapping[str, str], *, quiet: bool) -> list[Che
     return checkers.run_tests(root, named, each)
 
 
+def _table(bundle: Bundle, tests: list[CheckResult]) -> list[Row]:
+    """Alert by kind of case; a file whose tests did not run counts for nothing."""
+    from opsloop.report import alert_tests
+
+    skipped = {r.name for r in tests if r.status == "skipped"}
+    failed = {r.name: r.failed_tests for r in tests if r.status == "failed"}
+    files = {path: text for path, text in bundle.files.items() if path not in skipped}
+    return alert_tests.table(files, failed)
+
+
+def _print_table(table: list[Row]) -> None:
+    from opsloop.report import alert_tests
+
+    headers, cells = alert_tests.lines(table)
+    output.print_table(headers, cells)
+    output.say()
+
+
 def _print_skipped(results: list[CheckResult]) -> None:
     for result in results:
         if result.status == "skipped":
@@ -134,8 +157,11 @@ def _report(
     different: list[Difference],
     checks: list[CheckResult],
     tests: list[CheckResult],
+    table: list[Row],
     as_json: bool,
 ) -> None:
+    from opsloop.report import alert_tests
+
     if as_json:
         output.print_json(
             {
@@ -144,6 +170,7 @@ def _report(
                 "changed": _dicts(different),
                 "checks": [_result(r) for r in checks],
                 "tests": [_result(r) for r in tests],
+                **({"alerts": alert_tests.as_json(table)} if tests else {}),
             }
         )
         return
@@ -154,7 +181,8 @@ def _report(
         parts.append(f"passed {', '.join(passed)}")
     if tests:
         count = sum(r.status == "ok" for r in tests)
-        parts.append(f"{count} of {len(tests)} test files passed")
+        cases = sum(row.tests for row in table)
+        parts.append(f"{count} of {len(tests)} test files passed ({cases} alert tests)")
     output.say(f"{out}: {'; '.join(parts)}")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -19,15 +20,20 @@ AT_ONCE = 2
 RULES = "prometheus/rules"
 TESTS = "prometheus/tests"
 _LINES_SHOWN = 40
+_FAILED_TEST = re.compile(r"^    name: (.*),\s*$")
 
 
 @dataclass(frozen=True, slots=True)
 class CheckResult:
-    """What one checker said. `detail`: its own words when it failed, why it was skipped."""
+    """What one checker said. `detail`: its own words when it failed, why it was skipped.
+
+    failed_tests: names of unit tests, where promtool names those that failed.
+    """
 
     name: str
     status: Literal["ok", "failed", "skipped"]
     detail: str = ""
+    failed_tests: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,9 +134,10 @@ def _run(root: Path, check: _Check, program: Path | None) -> CheckResult:
     if done.returncode == 0:
         return CheckResult(check.name, "ok")
     lines = [line.replace(f"{root}/", "") for line in _refusal(check, done)]
+    named = frozenset(m.group(1) for line in lines if (m := _FAILED_TEST.match(line)))
     if len(lines) > _LINES_SHOWN:
         lines = [*lines[:_LINES_SHOWN], f"({len(lines) - _LINES_SHOWN} more lines)"]
-    return CheckResult(check.name, "failed", "\n".join(lines))
+    return CheckResult(check.name, "failed", "\n".join(lines), named)
 
 
 def _refusal(check: _Check, done: subprocess.CompletedProcess[str]) -> list[str]:
