@@ -58,7 +58,7 @@ def measured(folder: Path, *, quick: bool) -> list[Result]:
         return beside_sloth(folder, Fleet(2), 6)
     return [
         *beside_sloth(folder, Fleet(20), 8),
-        *beside_sloth(folder, Fleet(2, 200), 8),
+        *beside_sloth(folder, Fleet(8, 200), 8),
         *layouts(folder),
         *at_scale(folder),
     ]

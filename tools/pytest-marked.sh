@@ -5,7 +5,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 marker=$1
 shift
 code=0
-.venv/bin/python -m pytest -m "$marker" "$@" || code=$?
+.venv/bin/python -m pytest -m "$marker" -n 2 --dist loadfile "$@" || code=$?
 if [ "$code" = 5 ]; then
     echo "no test is marked '$marker' yet"
     code=0
