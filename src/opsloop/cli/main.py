@@ -43,6 +43,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "slo": ("opsloop.cli.slo:command", "Show error budgets, and what spent them."),
     "episodes": ("opsloop.cli.episodes:command", "List what broke and how it ended."),
     "runs": ("opsloop.cli.runs:command", "List what the loop did, or show one run."),
+    "replay": ("opsloop.cli.replay:command", "Decide again what was decided, as of today."),
+    "policy": ("opsloop.cli.policy:command", "Test policies on case files."),
     "alerts": ("opsloop.cli.alerts:command", "Show what fires, who was told, what the loop does."),
     "silence": ("opsloop.cli.silence:command", "Mute alerts for a while; list or end silences."),
     "pause": ("opsloop.cli.pause:command", "Stop the loop from acting: the kill switch."),

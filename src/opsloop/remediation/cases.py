@@ -7,9 +7,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from opsloop.catalog.facts import EngineInput
 from opsloop.errors import InputError
 from opsloop.remediation.decide import Decision
 from opsloop.remediation.ladder import describe
+from opsloop.remediation.replay import FROM_CATALOG, today
 from opsloop.remediation.situation import Situation
 
 _EXPECTED: Final = frozenset(
@@ -30,15 +32,25 @@ class Case:
     expected: Mapping[str, Any]
 
 
-def parse_case(file: str, text: str, bases: Mapping[str, Mapping[str, Any]]) -> Case:
+def parse_case(
+    file: str,
+    text: str,
+    bases: Mapping[str, Mapping[str, Any]],
+    given: EngineInput | None = None,
+) -> Case:
     """Read a case: `base` names a whole situation, of which `situation` changes parts.
 
-    Objects are merged, everything else is replaced. Raises InputError that names the file.
+    Objects are merged, everything else is replaced. With `given`, a case that names no policy
+    has it, and all else that a catalog says, from there. Raises InputError that names the file.
     """
     try:
         raw = json.loads(text)
         base = bases[raw["base"]] if "base" in raw else {}
-        situation = Situation.from_mapping(merged(base, raw.get("situation", {})))
+        parts = merged(base, raw.get("situation", {}))
+        if given is not None and "policy" not in parts:
+            situation = today(Situation.from_mapping({**FROM_CATALOG, **parts}), given)
+        else:
+            situation = Situation.from_mapping(parts)
         expected = dict(raw["expect"])
         unknown = expected.keys() - _EXPECTED
         if unknown or "kind" not in expected:
