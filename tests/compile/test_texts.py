@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from opsloop.catalog.units import Duration
-from opsloop.compile import alertmanager, facts, maintenance, samples, selectors
+from opsloop.compile import alertmanager, facts, inhibitions, maintenance, samples, selectors
 from opsloop.compile.native import word
 from opsloop.compile.selectors import Selector, one_of, quote
 from opsloop.compile.wording import ByLabel, Label, Value, Wording
@@ -186,12 +186,12 @@ def test_a_window_over_midnight_is_two_intervals_on_two_days() -> None:
 
 def test_dependents_are_found_through_others_and_in_circles() -> None:
     catalog = catalogs.unchecked(catalogs.EVERYTHING)
-    assert alertmanager.dependents_of(catalog)["silent"] == ["front", "middle", "queue", "store"]
+    assert inhibitions.dependents_of(catalog)["silent"] == ["front", "middle", "queue", "store"]
     circle = catalogs.EVERYTHING.replace(
         'targets: {static: ["10.0.2.9:80"]}',
         'targets: {static: ["10.0.2.9:80"]}\n    depends_on: [front]',
     )
-    found = alertmanager.dependents_of(catalogs.unchecked(circle))["silent"]
+    found = inhibitions.dependents_of(catalogs.unchecked(circle))["silent"]
     assert found == ["front", "middle", "queue", "store"]
 
 

@@ -7,15 +7,20 @@ from collections.abc import Mapping
 from collections.abc import Set as AbstractSet
 
 from opsloop import names
-from opsloop.catalog import check_policies, check_processes, check_services, check_slos
+from opsloop.catalog import (
+    check_notify,
+    check_policies,
+    check_processes,
+    check_services,
+    check_slos,
+)
 from opsloop.catalog.explain import nearest
 from opsloop.catalog.fieldpath import Path
 from opsloop.catalog.findings import Scope
 from opsloop.catalog.model import Catalog
 from opsloop.catalog.places import Places
-from opsloop.catalog.units import Duration
 from opsloop.errors import Problem
-from opsloop.settings import ENV_GRAFANA, ENV_PAGERDUTY, ENV_SLACK, Settings
+from opsloop.settings import ENV_GRAFANA, ENV_SLACK, Settings
 
 BINARIES = (
     "prometheus",
@@ -64,7 +69,7 @@ def examine(
     check_services.hosts(scope)
     check_services.probes(scope)
     check_processes.processes(scope)
-    _notifications(scope)
+    check_notify.notifications(scope)
     _rules(scope)
     _alerts(scope)
     check_policies.policies(scope)
@@ -114,7 +119,8 @@ def _stack(scope: Scope) -> None:
             hint = nearest(name, BINARIES)
             scope.error((*path, "binaries", name), f"{name!r} is no program of the stack", hint)
     if stack.production:
-        needed = {ENV_SLACK: scope.settings.has_slack, ENV_GRAFANA: scope.settings.has_grafana}
+        slack = scope.settings.has_slack or bool(scope.catalog.notifications.slack.url_file)
+        needed = {ENV_SLACK: slack, ENV_GRAFANA: scope.settings.has_grafana}
         for variable, there in needed.items():
             if not there:
                 scope.error(
@@ -134,28 +140,6 @@ def _bind(scope: Scope) -> None:
     if not address.is_loopback:
         scope.warning(
             path, f"the stack can be reached from other machines on {bind}", "write 127.0.0.1"
-        )
-
-
-def _notifications(scope: Scope) -> None:
-    given, path = scope.catalog.notifications, ("notifications",)
-    if given.repeat_interval < Duration(60_000):
-        scope.error((*path, "repeat_interval"), "must be at least 1m")
-    for name, window in given.maintenance.items():
-        at = (*path, "maintenance", name)
-        for i, service in enumerate(window.services):
-            scope.refer((*at, "services", i), "services", service, "service")
-        if window.start == window.end:
-            scope.error((*at, "end"), "the window ends when it starts", reads=[(*at, "start")])
-    if (
-        scope.catalog.stack.production
-        and given.pagerduty is not None
-        and not scope.settings.has_pagerduty
-    ):
-        scope.warning(
-            (*path, "pagerduty"),
-            f"{ENV_PAGERDUTY} is not set, so P0 alerts go to Slack alone",
-            "set it, or write pagerduty: null when that is meant",
         )
 
 

@@ -24,6 +24,8 @@ PATTERNS = {
     r"^[A-Za-z0-9.\-\[\]:]+:\d{1,5}$": "host:port, without http:// and without a path",
     r"^([01]\d|2[0-3]):[0-5]\d$": "a time of day as 22:30",
     r"^(([01]\d|2[0-3]):[0-5]\d|24:00)$": "a time of day as 22:30, or 24:00",
+    r"^[^\r\n]*$": "one line",
+    r"^[A-Za-z0-9_+\-/]{1,64}$": "a time zone as Europe/Berlin",
     r"^[A-Z][A-Za-z0-9]{1,63}$": "letters and digits, a capital first, as QueueStuck",
 }
 

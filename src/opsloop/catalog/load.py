@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from opsloop import names
-from opsloop.catalog import check, files, merge, validate
+from opsloop.catalog import check, check_notify, files, merge, validate
 from opsloop.catalog.model import Catalog
 from opsloop.catalog.places import Places
 from opsloop.catalog.units import Duration
@@ -61,6 +61,7 @@ def load(
         findings = check.examine(
             outcome.catalog, settings, places, declared=outcome.declared, broken=outcome.broken
         )
+        check_notify.files(findings, reading.directory)
         problems += findings.errors
         warnings = findings.warnings
     if problems or outcome.catalog is None:

@@ -91,11 +91,13 @@ def compile_bundle(settings: Settings) -> tuple[Loaded, Bundle]:
     from opsloop.stack.secrets import vendors
 
     loaded = load(settings.catalog, os.environ, settings)
-    who = vendors(settings.state / names.SECRETS_DIR, loaded.catalog, os.environ)
+    secrets = settings.state / names.SECRETS_DIR
+    who = vendors(secrets, loaded.catalog, os.environ, loaded.directory)
     options = Options(
         ports=settings.ports,
         slack_stand_in=who.slack == "stand-in",
         pagerduty=who.pagerduty,
+        stand_ins=who.missing_files,
     )
     return loaded, compile_catalog(loaded.catalog, options)
 

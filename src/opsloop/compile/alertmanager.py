@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from opsloop import names
@@ -10,33 +10,53 @@ from opsloop.catalog.model import Catalog
 from opsloop.catalog.units import Duration
 from opsloop.compile import maintenance
 from opsloop.compile.alerts import AlertRule
-from opsloop.compile.facts import grace_of
+from opsloop.compile.audience import PEOPLE, differing, people
+from opsloop.compile.facts import grace_of, objective_facts
+from opsloop.compile.inhibitions import inhibitions
+from opsloop.compile.messages import MESSAGES_TMPL
 from opsloop.compile.options import Options
-from opsloop.compile.receivers import PEOPLE, SECRETS, Node, people, receivers
+from opsloop.compile.receivers import HEARTBEAT, SECRETS, Node, receivers
 from opsloop.compile.selectors import one_of, quote
 from opsloop.compile.slo_alerts import SLOAlert
-from opsloop.compile.slo_names import BURN_CRITICAL, BURN_HIGH, DATA_MISSING, SLO
 from opsloop.compile.yamltext import dump
 
-_OWN_POSTS = (names.APPROVAL_NEEDED, names.REMEDIATION_FAILED)
+OWN_POSTS = (names.APPROVAL_NEEDED, names.REMEDIATION_FAILED)
+# All alerts of a service and severity are one notification, and one incident of PagerDuty.
+GROUP_BY = (names.SERVICE, names.TEAM, names.ENVIRONMENT, names.SEVERITY)
+LONGEST_WAIT = Duration(30_000)
+MESSAGES = MESSAGES_TMPL.rpartition("/")[2]  # beside alertmanager.yml
 _DAY = Duration(86_400_000)
 _HOUSE_KEEPING = "30s"
 
 
 @dataclass(frozen=True, slots=True)
 class LoopAlert:
-    """An alert that a policy meets, and how long people are not told of it."""
+    """An alert that a policy meets, how long people are not told of it, and whose it may be."""
 
     alert: str
     policy: str
     severity: str
     grace: Duration
+    teams: frozenset[str] = frozenset()
 
 
-def loop_alerts(catalog: Catalog, rules: Iterable[AlertRule]) -> list[LoopAlert]:
-    return [
-        LoopAlert(r.alert, r.policy, r.severity, grace_of(catalog, r)) for r in rules if r.policy
+def loop_alerts(
+    catalog: Catalog, rules: Iterable[AlertRule], objectives: Sequence[SLOAlert] = ()
+) -> list[LoopAlert]:
+    found = [
+        LoopAlert(r.alert, r.policy, r.severity, grace_of(catalog, r), _teams(catalog, r))
+        for r in rules
+        if r.policy
     ]
+    of: dict[tuple[str, str | None], set[str]] = {}
+    for objective in objectives:
+        teams = {catalog.services[spec.service].team for spec in objective.members}
+        of.setdefault((objective.alert, objective.policy), set()).update(teams)
+    for fact in objective_facts(catalog, objectives):
+        teams = of[fact.alert, fact.policy]
+        grace = Duration.of(fact.grace_s)
+        found.append(LoopAlert(fact.alert, fact.policy, fact.severity, grace, frozenset(teams)))
+    return found
 
 
 def alertmanager_yml(
@@ -49,41 +69,158 @@ def alertmanager_yml(
 
     Alertmanager resolves some of them against its own directory, so it must be started there.
     """
+    objectives = list(objectives)
     met = {r.alert for r in rules if r.policy} | {o.alert for o in objectives if o.policy}
+    slack = catalog.notifications.slack.url_file
     config: Node = {
-        "global": {
-            "resolve_timeout": "5m",
-            "slack_api_url_file": f"{SECRETS}/{names.SECRET_SLACK_URL}",
-        },
-        "route": _root(catalog, options, loop_alerts(catalog, rules)),
-        "inhibit_rules": _inhibitions(catalog, sorted(met)),
+        "global": {"resolve_timeout": "5m"},
+        "route": _Tree(catalog, options).root(loop_alerts(catalog, rules, objectives)),
+        "inhibit_rules": inhibitions(catalog, sorted(met)),
         "receivers": receivers(catalog, options),
     }
+    if slack is None:
+        config["global"]["slack_api_url_file"] = f"{SECRETS}/{names.SECRET_SLACK_URL}"
+    config["templates"] = [MESSAGES]
     if intervals := maintenance.time_intervals(catalog):
         config["time_intervals"] = intervals
     return dump(config)
 
 
-def _root(catalog: Catalog, options: Options, loop: list[LoopAlert]) -> Node:
-    group = ["alertname", names.SERVICE]
-    return {
-        "receiver": PEOPLE,
-        "group_by": group,
-        "group_wait": "1s",
-        "group_interval": _HOUSE_KEEPING,
-        "repeat_interval": str(catalog.notifications.repeat_interval),
-        "routes": [
-            _watchdog(),
-            {
-                "matchers": [_is("alertname", names.REMEDIATION_RUNNING)],
-                "receiver": names.RECEIVER_NOBODY,
-            },
-            _own_posts(catalog, options),
-            _engine(),
-            *(_graceful(catalog, options, a) for a in loop if a.grace),
-            *_by_severity(catalog, options),
-        ],
-    }
+def group_wait(catalog: Catalog) -> Duration:
+    """How long a group waits for what explains it: a scrape and an evaluation, 30 s at most.
+
+    The alerts of one outage begin within that time, and the first of them need not be its cause.
+    """
+    stack = catalog.stack
+    both = int(stack.scrape_interval) + int(stack.evaluation_interval)
+    return Duration(max(1_000, min(both, int(LONGEST_WAIT))))
+
+
+def repeat_interval(catalog: Catalog, severity: str) -> Duration:
+    wanted = int(catalog.notifications.repeat_interval)
+    return Duration(max(int(_DAY), wanted) if severity == "P2" else wanted)
+
+
+class _Tree:
+    """The routes of one catalog. Those that tell people have the same branches below them: teams
+    that are told elsewhere, and services in maintenance windows of their own."""
+
+    def __init__(self, catalog: Catalog, options: Options) -> None:
+        self._catalog = catalog
+        self._options = options
+        self._owners = _owners(catalog)
+
+    def root(self, loop: list[LoopAlert]) -> Node:
+        catalog = self._catalog
+        severities = [self._severity(s) for s in names.SEVERITIES]
+        nobody = {"matchers": [_is("alertname", names.REMEDIATION_RUNNING)]}
+        return {
+            "receiver": PEOPLE,
+            "group_by": list(GROUP_BY),
+            "group_wait": str(group_wait(catalog)),
+            "group_interval": _HOUSE_KEEPING,
+            "repeat_interval": str(catalog.notifications.repeat_interval),
+            "routes": [
+                *_heartbeat(catalog),
+                _watchdog(),
+                nobody | {"receiver": names.RECEIVER_NOBODY},
+                self._own_posts(),
+                _engine(),
+                *(self._graceful(alerts) for alerts in _alike(loop)),
+                *severities,
+            ],
+        }
+
+    def _own_posts(self) -> Node:
+        """What the engine posts for people, at once: the episodes of a service together."""
+        return {
+            "matchers": [one_of("alertname", OWN_POSTS)],
+            "receiver": PEOPLE,
+            "group_by": ["alertname", names.ORIGINAL, *GROUP_BY],
+            "group_wait": "1s",
+            "group_interval": "10s",
+            "routes": [self._severity(severity) for severity in names.SEVERITIES],
+        }
+
+    def _graceful(self, alerts: list[LoopAlert]) -> Node:
+        """People hear of it after the grace; an alert that joins a live group waits as long."""
+        matchers = [
+            one_of("alertname", sorted({a.alert for a in alerts})),
+            one_of(names.POLICY, sorted({a.policy for a in alerts})),
+        ]
+        grace = str(alerts[0].grace)
+        teams = frozenset[str]().union(*(a.teams for a in alerts))
+        node = {"matchers": matchers, "group_wait": grace, "group_interval": grace}
+        return self._people(node, alerts[0].severity, teams)
+
+    def _severity(self, severity: str) -> Node:
+        """Routes that end every other one: each alert with a severity meets one of them."""
+        return self._people({"matchers": [_is(names.SEVERITY, severity)]}, severity)
+
+    def _people(self, node: Node, severity: str, teams: frozenset[str] | None = None) -> Node:
+        catalog, options = self._catalog, self._options
+        if severity == "P2":
+            node["repeat_interval"] = str(repeat_interval(catalog, severity))
+        elsewhere = differing(catalog, options, severity, teams)
+        routes = []
+        for team in elsewhere:
+            own = {"matchers": [_is(names.TEAM, team)]}
+            routes.append(
+                self._muted(own, severity, people(catalog, options, severity, team), team)
+            )
+        node = self._muted(node, severity, people(catalog, options, severity), None)
+        if routes:
+            node["routes"] = [*routes, *node.get("routes", ())]
+        return node
+
+    def _muted(self, node: Node, severity: str, receiver: str, team: str | None) -> Node:
+        """Mute a people route in its windows; those of some services need a route each."""
+        catalog = self._catalog
+
+        def among(service: str) -> bool:
+            return team is None or team in self._owners.get(service, ())
+
+        everywhere, by_services = maintenance.classes(catalog, among)
+        quiet = maintenance.quiet(catalog, severity)
+        node["receiver"] = receiver
+        if by_services:
+            node["routes"] = [
+                {
+                    "matchers": [one_of(names.SERVICE, services)],
+                    "receiver": receiver,
+                    "mute_time_intervals": [*windows, *quiet],
+                }
+                for services, windows in by_services
+            ]
+        if everywhere or quiet:
+            node["mute_time_intervals"] = [*everywhere, *quiet]
+        return node
+
+
+def _alike(loop: Iterable[LoopAlert]) -> list[list[LoopAlert]]:
+    """Alerts with a grace whose routes would be equal, in one list: the route names all pairs.
+
+    A list holds every pair of its alerts and its policies, so that it matches no other.
+    """
+    by_policy: dict[tuple[str, str, Duration], list[LoopAlert]] = {}
+    for alert in loop:
+        if alert.grace:
+            by_policy.setdefault((alert.policy, alert.severity, alert.grace), []).append(alert)
+    found: dict[tuple[str, Duration, tuple[str, ...]], list[LoopAlert]] = {}
+    for (_, severity, grace), alerts in by_policy.items():
+        key = (severity, grace, tuple(sorted({a.alert for a in alerts})))
+        found.setdefault(key, []).extend(alerts)
+    return list(found.values())
+
+
+def _heartbeat(catalog: Catalog) -> list[Node]:
+    """Told at each tick of its own, beside the engine."""
+    given = catalog.notifications.heartbeat
+    if given is None:
+        return []
+    node = _watchdog() | {"receiver": HEARTBEAT, "continue": True}
+    shorter = Duration(max(1_000, int(given.every) // 2))
+    return [node | {"group_interval": str(given.every), "repeat_interval": str(shorter)}]
 
 
 def _watchdog() -> Node:
@@ -114,133 +251,28 @@ def _engine() -> Node:
     }
 
 
-def _own_posts(catalog: Catalog, options: Options) -> Node:
-    """What the engine posts for people: each episode by itself, at once."""
-    return {
-        "matchers": [one_of("alertname", _OWN_POSTS)],
-        "receiver": PEOPLE,
-        "group_by": ["alertname", names.ORIGINAL, *names.EPISODE_LABELS],
-        "routes": _by_severity(catalog, options),
-    }
-
-
-def _graceful(catalog: Catalog, options: Options, alert: LoopAlert) -> Node:
-    """People hear of it after the grace; an alert that joins a live group waits as long."""
-    node: Node = {
-        "matchers": [_is("alertname", alert.alert), _is(names.POLICY, alert.policy)],
-        "receiver": people(catalog, options, alert.severity),
-        "group_wait": str(alert.grace),
-        "group_interval": str(alert.grace),
-    }
-    if alert.severity == "P2":
-        node["repeat_interval"] = str(_repeat_p2(catalog))
-    return _with_windows(catalog, node)
-
-
-def _by_severity(catalog: Catalog, options: Options) -> list[Node]:
-    """Routes that end every other one: each alert with a severity meets one of them."""
-    nodes = []
-    for severity in names.SEVERITIES:
-        node: Node = {
-            "matchers": [_is(names.SEVERITY, severity)],
-            "receiver": people(catalog, options, severity),
-        }
-        if severity == "P2":
-            node["repeat_interval"] = str(_repeat_p2(catalog))
-        nodes.append(_with_windows(catalog, node))
-    return nodes
-
-
-def _repeat_p2(catalog: Catalog) -> Duration:
-    return Duration(max(int(_DAY), int(catalog.notifications.repeat_interval)))
-
-
-def _with_windows(catalog: Catalog, node: Node) -> Node:
-    """Mute a people route in maintenance windows; those of some services need a route each."""
-    everywhere, by_services = maintenance.classes(catalog)
-    if by_services:
-        node["routes"] = [
-            {
-                "matchers": [one_of(names.SERVICE, services)],
-                "receiver": node["receiver"],
-                "mute_time_intervals": windows,
-            }
-            for services, windows in by_services
-        ]
-    if everywhere:
-        node["mute_time_intervals"] = everywhere
-    return node
-
-
 def _is(label: str, value: str) -> str:
     return f"{label}={quote(value)}"
 
 
-def _inhibitions(catalog: Catalog, met: list[str]) -> list[Node]:
-    """What is told already, or is a consequence of it, is not told again.
-
-    met: the alerts that a policy meets.
-    """
-    engine = one_of("alertname", (names.REMEDIATION_FAILED, names.REMEDIATION_RUNNING))
-    down = _is("alertname", names.SERVICE_DOWN)
-    burning = _burning(catalog)
-    symptoms = one_of("alertname", (names.HIGH_ERROR_RATE, names.HIGH_LATENCY, *burning))
-    dependents = {service: users for service, users in dependents_of(catalog).items() if users}
-    return [
-        *(
-            {
-                "source_matchers": [engine, _is(names.ORIGINAL, alert)],
-                "target_matchers": [_is("alertname", alert)],
-                "equal": list(names.EPISODE_LABELS),
-            }
-            for alert in met
-        ),
-        {
-            "source_matchers": [down],
-            "target_matchers": [symptoms],
-            "equal": [names.SERVICE, names.ENVIRONMENT],
-        },
-        {  # a database that hangs keeps its exporter waiting
-            "source_matchers": [down],
-            "target_matchers": [_is("alertname", names.MONITORING_DOWN)],
-            "equal": [names.SERVICE, names.INSTANCE, names.ENVIRONMENT],
-        },
-        *(
-            {  # the page of an objective over its ticket
-                "source_matchers": [_is("alertname", BURN_CRITICAL)],
-                "target_matchers": [_is("alertname", BURN_HIGH)],
-                "equal": [names.SERVICE, SLO, names.ENVIRONMENT],
-            }
-            for _ in burning[:1]  # none without objectives
-        ),
-        *(
-            {
-                "source_matchers": [down, _is(names.SERVICE, service)],
-                "target_matchers": [symptoms, one_of(names.SERVICE, found)],
-                "equal": [names.ENVIRONMENT],
-            }
-            for service, found in dependents.items()
-        ),
-    ]
+def _teams(catalog: Catalog, rule: AlertRule) -> frozenset[str]:
+    """The teams that the alerts of a rule may be labelled with."""
+    if names.TEAM in rule.labels:
+        return frozenset((rule.labels[names.TEAM],))
+    if rule.shape == "own":  # its expression may set the label
+        return frozenset(catalog.notifications.teams)
+    owners = [catalog.services.get(subject) for subject in rule.subjects]
+    teams = frozenset(service.team for service in owners if service is not None)
+    return teams if None not in owners else teams | frozenset(catalog.notifications.teams)
 
 
-def _burning(catalog: Catalog) -> tuple[str, ...]:
-    """Alerts of objectives that errors and silence of a service that is down would fire."""
-    there = any(service.slos for service in catalog.services.values())
-    return (BURN_CRITICAL, BURN_HIGH, DATA_MISSING) if there else ()
-
-
-def dependents_of(catalog: Catalog) -> dict[str, list[str]]:
-    """For each service, those that depend on it, directly or through others, without itself."""
-    users: dict[str, set[str]] = {name: set() for name in catalog.services}
-    for name, service in catalog.services.items():
-        for other in service.depends_on:
-            users.setdefault(other, set()).add(name)
-    found: dict[str, list[str]] = {}
-    for name in sorted(users):
-        reached, edge = set[str](), users[name]
-        while edge:
-            reached |= edge
-            edge = {user for service in edge for user in users[service]} - reached
-        found[name] = sorted(reached - {name})
+def _owners(catalog: Catalog) -> dict[str, set[str]]:
+    """Service -> teams that its alerts may be labelled with."""
+    found = {name: {service.team} for name, service in catalog.services.items()}
+    for alert in catalog.alerts.values():
+        if alert.service and alert.team:
+            found.setdefault(alert.service, set()).add(alert.team)
+    for probe in catalog.probes.values():
+        if probe.service:
+            found.setdefault(probe.service, set()).add(probe.team)
     return found

@@ -15,6 +15,7 @@ from opsloop.compile.alerts import alert_groups, alert_rules
 from opsloop.compile.alerttests import test_files
 from opsloop.compile.exporters import blackbox_yml
 from opsloop.compile.facts import engine_json
+from opsloop.compile.messages import MESSAGES_TMPL, messages_tmpl
 from opsloop.compile.native import supervisord_conf
 from opsloop.compile.options import Options
 from opsloop.compile.prometheus import prometheus_yml
@@ -54,6 +55,7 @@ def compile_catalog(catalog: Catalog, options: Options) -> Bundle:
     files = {
         names.PROMETHEUS_YML: prometheus_yml(catalog, options),
         names.ALERTMANAGER_YML: alertmanager_yml(catalog, options, rules, objectives),
+        MESSAGES_TMPL: messages_tmpl(),
         names.ROUTES_YML: routes_yml(catalog, options, rules, objectives),
         names.BLACKBOX_YML: blackbox_yml(),
         names.SUPERVISORD_CONF: supervisord_conf(catalog, options),

@@ -1,4 +1,4 @@
-"""Receivers of alertmanager.yml: the engine, Slack, PagerDuty, and what people read there."""
+"""Receivers of alertmanager.yml: the engine, Slack, PagerDuty, mail, webhooks and a heartbeat."""
 
 from __future__ import annotations
 
@@ -6,128 +6,146 @@ from typing import Any, TypeAlias
 
 from opsloop import names
 from opsloop.catalog.model import Catalog
+from opsloop.catalog.notify import Email, Heartbeat, PagerDuty, Slack
 from opsloop.compile import places
+from opsloop.compile.audience import Ways, audiences
+from opsloop.compile.messages import DETAILS, LINKS, template
 from opsloop.compile.options import Options
 
-PEOPLE = "people"  # Slack
-PEOPLE_PAGE = "people-page"  # PagerDuty and Slack
 ENGINE_MAX_ALERTS = 10_000
 SECRETS = f"../../{names.SECRETS_DIR}"
+HEARTBEAT = "heartbeat"
+STAND_IN_KEY = "opsloop-stand-in-routing-key-000"  # 32 characters, as PagerDuty's own; no secret
 
 Node: TypeAlias = dict[str, Any]
 
 
-def pages(catalog: Catalog, options: Options) -> bool:
-    """Whether P0 goes to PagerDuty too."""
-    return options.pagerduty != "none" and catalog.notifications.pagerduty is not None
-
-
-def people(catalog: Catalog, options: Options, severity: str) -> str:
-    """The receiver for a severity."""
-    return PEOPLE_PAGE if severity == "P0" and pages(catalog, options) else PEOPLE
-
-
 def receivers(catalog: Catalog, options: Options) -> list[Node]:
-    """Every receiver that a route names."""
-    bind, ports = catalog.stack.bind, options.ports
-    slack = _slack(catalog)
-    found: list[Node] = [
-        {"name": PEOPLE, "slack_configs": [slack]},
-        {
-            "name": names.RECEIVER_ENGINE,
-            "webhook_configs": [
-                {
-                    "url": f"http://{places.address(bind, ports.engine)}/api/v1/alerts",
-                    "send_resolved": True,
-                    "max_alerts": ENGINE_MAX_ALERTS,
-                    "http_config": {
-                        "authorization": {
-                            "type": "Bearer",
-                            "credentials_file": f"{SECRETS}/{names.SECRET_WEBHOOK_TOKEN}",
-                        }
-                    },
-                }
-            ],
-        },
-        {"name": names.RECEIVER_NOBODY},
-    ]
-    if pages(catalog, options):
-        found.append(
-            {
-                "name": PEOPLE_PAGE,
-                "pagerduty_configs": [_pagerduty(catalog, options)],
-                "slack_configs": [slack],
-            }
-        )
+    """Every receiver that a route may name."""
+    make = _Receivers(catalog, options)
+    found = [make.people(name, ways) for name, ways in audiences(catalog, options).items()]
+    found += [make.engine(), {"name": names.RECEIVER_NOBODY}]
+    if catalog.notifications.heartbeat is not None:
+        found.append(make.heartbeat(catalog.notifications.heartbeat))
     return found
 
 
-_TITLE = (
-    '{{ if eq .Status "firing" }}[{{ .CommonLabels.severity }}] '
-    "{{ else }}[resolved] {{ end }}{{ .CommonLabels.alertname }}"
-    "{{ with .CommonLabels.original }} of {{ . }}{{ end }}"
-    "{{ with .CommonLabels.service }}: {{ . }}{{ end }}"
-    "{{ if gt (len .Alerts) 1 }} ({{ .Alerts.Firing | len }} firing){{ end }}"
-)
-_TEXT = """{{ range .Alerts }}*{{ .Annotations.summary }}*{{ if eq .Status "resolved" }} (resolved){{ end }}
-{{ with .Annotations.description }}{{ . }}
-{{ end }}{{ with .Annotations.impact }}Impact: {{ . }}
-{{ end }}{{ if not .Labels.original }}{{ with .Annotations.remediation }}Loop: {{ . }}
-{{ end }}{{ end }}{{ with .Labels.team }}Team: {{ . }}
-{{ end }}{{ with .Annotations.runbook }}Runbook: {{ . }}
-{{ end }}{{ with .Annotations.dashboard }}Dashboard: {{ . }}
-{{ end }}{{ with .Annotations.console }}Console: {{ . }}
-{{ end }}
-{{ end }}"""
-# What still fires, when anything does: a group also holds alerts that have just ended.
-_SUMMARY = (
-    "{{ with .Alerts.Firing }}{{ (index . 0).Annotations.summary }}"
-    "{{ if gt (len .) 1 }} and {{ len (slice . 1) }} more{{ end }}"
-    "{{ else }}{{ (index .Alerts 0).Annotations.summary }}{{ end }}"
-)
-_COLOUR = (
-    '{{ if ne .Status "firing" }}good{{ else if eq .CommonLabels.severity "P0" }}danger'
-    "{{ else }}warning{{ end }}"
-)
+class _Receivers:
+    """Makes receivers for one catalog: who stands in for whom is the options'."""
 
-
-# The console's page of the first alert; an alert of someone else's may have none.
-_LINK = (
-    "{{{{ with (index .Alerts 0).Annotations.console }}}}{{{{ . }}}}"
-    '{{{{ else }}}}{{{{ template "{}" . }}}}{{{{ end }}}}'
-)
-
-
-def _slack(catalog: Catalog) -> Node:
-    return {
-        "channel": catalog.notifications.slack.channel,
-        "send_resolved": True,
-        "username": "opsloop",
-        "color": _COLOUR,
-        "title": _TITLE,
-        "title_link": _LINK.format("slack.default.titlelink"),
-        "fallback": _TITLE,
-        "text": _TEXT,
-    }
-
-
-def _pagerduty(catalog: Catalog, options: Options) -> Node:
-    node: Node = {"routing_key_file": f"{SECRETS}/{names.SECRET_PAGERDUTY_KEY}"}
-    if options.pagerduty == "stand-in":
+    def __init__(self, catalog: Catalog, options: Options) -> None:
+        self._catalog = catalog
+        self._options = options
         inbox = places.address(catalog.stack.bind, options.ports.inbox)
-        node["url"] = f"http://{inbox}/pagerduty/v2/enqueue"
-    return node | {
+        self._inbox = f"http://{inbox}"
+
+    def people(self, name: str, ways: Ways) -> Node:
+        found: Node = {"name": name}
+        if ways.pagerduty:
+            found["pagerduty_configs"] = [self._pagerduty(ways.pagerduty)]
+        found["slack_configs"] = [self._slack(ways.slack)]
+        mail, hook = ways.email, ways.webhook
+        hooks = [self._webhook("alerts", hook.url, hook.token_file)] if hook else []
+        if mail and self._stood_in(mail.password_file):
+            hooks.append(self._webhook("email", "", mail.password_file))
+        elif mail:
+            found["email_configs"] = [_email(mail)]
+        if hooks:
+            found["webhook_configs"] = hooks
+        return found
+
+    def engine(self) -> Node:
+        catalog, ports = self._catalog, self._options.ports
+        address = places.address(catalog.stack.bind, ports.engine)
+        hook = {
+            "url": f"http://{address}/api/v1/alerts",
+            "send_resolved": True,
+            "max_alerts": ENGINE_MAX_ALERTS,
+            "http_config": _bearer(f"{SECRETS}/{names.SECRET_WEBHOOK_TOKEN}"),
+        }
+        return {"name": names.RECEIVER_ENGINE, "webhook_configs": [hook]}
+
+    def heartbeat(self, given: Heartbeat) -> Node:
+        hook = self._webhook(HEARTBEAT, given.url, given.token_file)
+        return {"name": HEARTBEAT, "webhook_configs": [hook | {"send_resolved": False}]}
+
+    def _stood_in(self, file: str | None) -> bool:
+        return file is not None and file in self._options.stand_ins
+
+    def _webhook(self, stand_in: str, url: str, token_file: str | None) -> Node:
+        if self._stood_in(token_file):
+            return {"url": f"{self._inbox}/webhook/{stand_in}", "send_resolved": True}
+        hook: Node = {"url": url, "send_resolved": True}
+        if token_file:
+            hook["http_config"] = _bearer(places.beside_catalog(token_file))
+        return hook
+
+    def _slack(self, slack: Slack) -> Node:
+        node: Node = {"channel": slack.channel}
+        if self._stood_in(slack.url_file):
+            node["api_url"] = f"{self._inbox}/slack/services/demo"
+        elif slack.url_file:
+            node["api_url_file"] = places.beside_catalog(slack.url_file)
+        fields = {label.title(): f"label.{label}" for label in ("severity", "team", "environment")}
+        fields["Since"] = "since"
+        buttons = ("console", "runbook", "silence")
+        return node | {
+            "send_resolved": True,
+            "username": "opsloop",
+            "color": template("colour"),
+            "title": template("title"),
+            "title_link": template("console"),
+            "fallback": template("title"),
+            "text": template("text"),
+            "fields": [
+                {"title": title, "value": template(name), "short": True}
+                for title, name in fields.items()
+            ],
+            "actions": [
+                {"type": "button", "text": name.title(), "url": template(name)} for name in buttons
+            ],
+        }
+
+    def _pagerduty(self, given: PagerDuty) -> Node:
+        file = given.routing_key_file
+        own = f"{SECRETS}/{names.SECRET_PAGERDUTY_KEY}"
+        node: Node = {"routing_key_file": places.beside_catalog(file) if file else own}
+        if self._stood_in(file):
+            node = {"routing_key": STAND_IN_KEY}
+        if self._stood_in(file) or (not file and self._options.pagerduty == "stand-in"):
+            node["url"] = f"{self._inbox}/pagerduty/v2/enqueue"
+        return node | {
+            "send_resolved": True,
+            "severity": template("pagerduty.severity"),
+            "description": template("summary"),
+            "class": template("names"),
+            "component": "{{ .CommonLabels.service }}",
+            "group": "{{ .CommonLabels.team }}",
+            "client": "opsloop",
+            "client_url": template("console"),
+            "links": [
+                {"href": template(f"link.{text.lower()}"), "text": text} for text, _ in LINKS
+            ],
+            "details": {"alerts": template("title")}
+            | {name: template(f"each.{name}") for name in DETAILS}
+            | {"runbook": "{{ (index .Alerts 0).Annotations.runbook }}"},
+        }
+
+
+def _bearer(file: str) -> Node:
+    return {"authorization": {"type": "Bearer", "credentials_file": file}}
+
+
+def _email(mail: Email) -> Node:
+    node: Node = {
+        "to": mail.to,
+        "from": mail.from_,
+        "smarthost": mail.smarthost,
+        "require_tls": mail.require_tls,
         "send_resolved": True,
-        "severity": '{{ if eq .CommonLabels.severity "P0" }}critical{{ else }}error{{ end }}',
-        "description": _SUMMARY,
-        "class": "{{ .CommonLabels.alertname }}",
-        "component": "{{ .CommonLabels.service }}",
-        "group": "{{ .CommonLabels.team }}",
-        "client": "opsloop",
-        "client_url": _LINK.format("pagerduty.default.clientURL"),
-        "details": {
-            "description": "{{ range .Alerts }}{{ .Annotations.description }}\n{{ end }}",
-            "remediation": "{{ range .Alerts }}{{ .Annotations.remediation }}\n{{ end }}",
-            "runbook": "{{ (index .Alerts 0).Annotations.runbook }}",
-        },
     }
+    if mail.username:
+        node["auth_username"] = mail.username
+    if mail.password_file:
+        node["auth_password_file"] = places.beside_catalog(mail.password_file)
+    return node | {"headers": {"Subject": template("title")}, "html": "", "text": template("text")}

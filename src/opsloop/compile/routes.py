@@ -1,19 +1,29 @@
-"""routes.yml: which receivers each alert must reach, to be checked against alertmanager.yml."""
+"""routes.yml: who each alert must reach and when, to be checked against alertmanager.yml."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from opsloop import names
 from opsloop.catalog.model import Catalog
+from opsloop.catalog.units import Duration
+from opsloop.compile import maintenance, places
+from opsloop.compile.alertmanager import OWN_POSTS, group_wait, repeat_interval
 from opsloop.compile.alerts import AlertRule
+from opsloop.compile.audience import people
+from opsloop.compile.facts import grace_of, objective_facts
 from opsloop.compile.options import Options
-from opsloop.compile.receivers import people
+from opsloop.compile.prometheus import OWN_TEAM
+from opsloop.compile.receivers import HEARTBEAT
 from opsloop.compile.slo_alerts import SLOAlert
 from opsloop.compile.yamltext import dump
 
-_NOTE = "Each alert and its receivers; amtool config routes test shows the same."
+_NOTE = """\
+Each alert, who hears of it, and when. amtool config routes test shows the same receivers.
+after: what passes before people are told of an alert that goes on; repeat: until they are told
+again; muted: the intervals (below) in which they are not told."""
+_OWN_WAIT = Duration(1_000)
 
 
 def routes_yml(
@@ -23,31 +33,97 @@ def routes_yml(
     objectives: Iterable[SLOAlert] = (),
 ) -> str:
     """Said from the rules alone, not from the routes, so that a wrong route shows."""
-    expected = [_rule(catalog, options, rule) for rule in rules]
-    expected += [_objective(catalog, options, alert) for alert in objectives]
-    for severity in names.SEVERITIES:
-        told = people(catalog, options, severity)
-        for alert in (names.REMEDIATION_FAILED, names.APPROVAL_NEEDED):
-            # They carry the policy of their episode, and must not come back to the engine.
-            labels = {"alertname": alert, names.SEVERITY: severity, names.POLICY: "any"}
-            expected.append({"labels": labels, "receivers": [told]})
-        running = {"alertname": names.REMEDIATION_RUNNING, names.SEVERITY: severity}
-        labels = {**running, names.POLICY: "any"}
-        expected.append({"labels": labels, "receivers": [names.RECEIVER_NOBODY]})
-    return dump({"routes": expected}, _NOTE)
+    made = _Expected(catalog, options)
+    for rule in rules:
+        made.rule(rule)
+    objectives = list(objectives)
+    graces = {
+        (f.alert, f.policy): Duration.of(f.grace_s) for f in objective_facts(catalog, objectives)
+    }
+    for alert in objectives:
+        made.objective(alert, graces.get((alert.alert, alert.policy or ""), Duration(0)))
+    made.own_posts()
+    value: dict[str, Any] = {"routes": made.routes}
+    if intervals := maintenance.time_intervals(catalog):
+        value["intervals"] = intervals
+    return dump(value, _NOTE)
 
 
-def _rule(catalog: Catalog, options: Options, rule: AlertRule) -> dict[str, Any]:
-    labels = {"alertname": rule.alert, **rule.labels}
-    if rule.subjects:
-        labels[names.SERVICE] = rule.subjects[0]
-    if rule.alert == names.WATCHDOG:
-        return {"labels": labels, "receivers": [names.RECEIVER_ENGINE]}
-    engine = [names.RECEIVER_ENGINE] if rule.policy else []
-    return {"labels": labels, "receivers": [*engine, people(catalog, options, rule.severity)]}
+class _Expected:
+    """Collects an entry for each alert and each group of people that can hear of it."""
 
+    def __init__(self, catalog: Catalog, options: Options) -> None:
+        self._catalog = catalog
+        self._options = options
+        self.routes: list[dict[str, Any]] = []
 
-def _objective(catalog: Catalog, options: Options, alert: SLOAlert) -> dict[str, Any]:
-    labels = {"alertname": alert.alert, **alert.labels_for(alert.members[0])}
-    engine = [names.RECEIVER_ENGINE] if alert.policy else []
-    return {"labels": labels, "receivers": [*engine, people(catalog, options, alert.severity)]}
+    def rule(self, rule: AlertRule) -> None:
+        if rule.alert == names.WATCHDOG:
+            told = [names.RECEIVER_ENGINE]
+            if self._catalog.notifications.heartbeat is not None:
+                told.insert(0, HEARTBEAT)
+            self._add({"alertname": rule.alert, **rule.labels}, told)
+            return
+        subjects = [self._labels(s) for s in rule.subjects] or [{}]
+        labels = [{"alertname": rule.alert, **s, **rule.labels} for s in subjects]
+        self._told(labels, rule.severity, rule.policy, grace_of(self._catalog, rule))
+
+    def objective(self, alert: SLOAlert, grace: Duration) -> None:
+        labels = [{"alertname": alert.alert, **alert.labels_for(s)} for s in alert.members]
+        self._told(labels, alert.severity, alert.policy, grace)
+
+    def own_posts(self) -> None:
+        """They carry the labels of their episode, and must not come back to the engine."""
+        services = [self._labels(s) for s in sorted(self._catalog.services)]
+        for severity in names.SEVERITIES:
+            labels = {names.SEVERITY: severity, names.POLICY: "any"}
+            for alert in sorted(OWN_POSTS, reverse=True):
+                each = [{"alertname": alert, **labels, **s} for s in ({}, *services)]
+                self._told(each, severity, None, _OWN_WAIT)
+            running = {"alertname": names.REMEDIATION_RUNNING, **labels}
+            self._add(running, [names.RECEIVER_NOBODY])
+
+    def _labels(self, subject: str) -> dict[str, str]:
+        """The labels of a service, a host (also as a job, host/NAME) or a part of the stack."""
+        catalog = self._catalog
+        name = subject.removeprefix("host/")
+        if subject == "node-exporter":  # it is on the host of its own
+            name = places.local_host(catalog) or subject
+        owner = catalog.services.get(subject) or catalog.hosts.get(name)
+        return {names.SERVICE: name, names.TEAM: owner.team if owner else OWN_TEAM}
+
+    def _told(
+        self,
+        labels: Iterable[Mapping[str, str]],
+        severity: str,
+        policy: str | None,
+        grace: Duration,
+    ) -> None:
+        """One entry for the first labels of each outcome."""
+        engine = [names.RECEIVER_ENGINE] if policy else []
+        seen = set()
+        for each in labels:
+            receiver = people(self._catalog, self._options, severity, each.get(names.TEAM))
+            muted = self._muted(severity, each.get(names.SERVICE))
+            if (receiver, *muted) in seen:
+                continue
+            seen.add((receiver, *muted))
+            when: dict[str, Any] = {
+                "after": str(grace or group_wait(self._catalog)),
+                "repeat": str(repeat_interval(self._catalog, severity)),
+            }
+            if muted:
+                when["muted"] = muted
+            self._add(each, [*engine, receiver], when)
+
+    def _muted(self, severity: str, service: str | None) -> list[str]:
+        """The windows of its service, and quiet hours."""
+        windows = sorted(self._catalog.notifications.maintenance.items())
+        found = [n for n, w in windows if not w.services or service in w.services]
+        return [*found, *maintenance.quiet(self._catalog, severity)]
+
+    def _add(
+        self, labels: Mapping[str, str], told: list[str], when: dict[str, Any] | None = None
+    ) -> None:
+        entry: dict[str, Any] = {"labels": dict(labels), "receivers": told}
+        self.routes.append(entry | ({"people": when} if when else {}))

@@ -186,7 +186,9 @@ class _Change:
         """Everything that the programs read, before any of them is told."""
         state, prepared = self.state, self.prepared
         base = self.settings.ports
-        vendors = make_secrets(state.secrets, prepared.catalog, self.environ, base)
+        vendors = make_secrets(
+            state.secrets, prepared.catalog, self.environ, base, prepared.directory
+        )
         wanted = prepare.wanted(state, prepared.catalog, prepared.before)
         prepare.link_catalog(state, prepared.directory)
         changes = build_folder.write(state.build, prepared.bundle)

@@ -58,11 +58,12 @@ def prepare(
     """
     loaded = load(settings.catalog, environ, settings)
     catalog = loaded.catalog
-    found = vendors(state.secrets, catalog, environ)
+    found = vendors(state.secrets, catalog, environ, loaded.directory)
     options = Options(
         ports=settings.ports,
         slack_stand_in=found.slack == "stand-in",
         pagerduty=found.pagerduty,
+        stand_ins=found.missing_files,
     )
     bundle = compile_catalog(catalog, options).files
     needed = binaries.needed(catalog)

@@ -10,6 +10,7 @@ from typing import Literal
 from urllib.parse import urlsplit
 
 from opsloop import names
+from opsloop.catalog.check_notify import present
 from opsloop.catalog.model import Catalog
 from opsloop.compile.exporters import web_config
 from opsloop.errors import ArgumentError
@@ -38,6 +39,8 @@ class Vendors:
     slack: Literal["real", "stand-in"]
     pagerduty: Literal["real", "stand-in", "none"]
     kept: tuple[str, ...] = ()  # secrets that are not in this environment, from an earlier `up`
+    # (field of `notifications`, file) of secrets that are not there: the inbox takes their place
+    missing: tuple[tuple[str, str], ...] = ()
 
     @property
     def stand_ins(self) -> list[str]:
@@ -47,16 +50,24 @@ class Vendors:
             found.append(f"Slack (set {ENV_SLACK})")
         if self.pagerduty == "stand-in":
             found.append(f"PagerDuty (set {ENV_PAGERDUTY})")
-        return found
+        return found + [f"{field} (write the secret into {file})" for field, file in self.missing]
+
+    @property
+    def missing_files(self) -> tuple[str, ...]:
+        return tuple(sorted({file for _, file in self.missing}))
 
 
-def vendors(folder: Path, catalog: Catalog, environ: Mapping[str, str]) -> Vendors:
+def vendors(
+    folder: Path, catalog: Catalog, environ: Mapping[str, str], directory: Path | None = None
+) -> Vendors:
     """Decide from the environment, and from what an earlier `up` was given.
 
     A value that was given once is kept: a `reload` from a shell without it must not send
     pages to the inbox. In production a missing one is refused, all of them at once. Raises
-    ArgumentError, which names variables and never their values.
+    ArgumentError, which names variables and never their values. directory: the catalog's, beside
+    which the files of secrets lie; None: they are not looked at.
     """
+    told = catalog.notifications
     slack = _given(environ, ENV_SLACK)
     if slack is not None and not _is_url(slack):
         raise ArgumentError(ENV_SLACK, "is not an http(s) URL", "copy it again from Slack")
@@ -69,11 +80,15 @@ def vendors(folder: Path, catalog: Catalog, environ: Mapping[str, str]) -> Vendo
     if slack is None and _real(folder / names.SECRET_SLACK_URL, _is_stand_in_url):
         slack = "kept"
         kept.append("Slack")
-    wants_pagerduty = catalog.notifications.pagerduty is not None
+    own_key = told.pagerduty is not None and told.pagerduty.routing_key_file is not None
+    wants_pagerduty = told.pagerduty is not None and not own_key
     stale = folder / names.SECRET_PAGERDUTY_KEY
     if wants_pagerduty and key is None and _real(stale, _STAND_IN_KEY.__eq__):
         key = "kept"
         kept.append("PagerDuty")
+    missing = _missing(catalog, directory) if directory is not None else ()
+    if told.slack.url_file is not None:
+        slack = "file"
     if catalog.stack.production and slack is None:
         raise ArgumentError(
             ENV_SLACK,
@@ -81,21 +96,42 @@ def vendors(folder: Path, catalog: Catalog, environ: Mapping[str, str]) -> Vendo
             f"set {ENV_SLACK} to the webhook's URL",
         )
     pagerduty: Literal["real", "stand-in", "none"] = "none"
-    if wants_pagerduty and key is not None:
+    if own_key or (wants_pagerduty and key is not None):
         pagerduty = "real"
     elif wants_pagerduty and not catalog.stack.production:
         pagerduty = "stand-in"
-    return Vendors("real" if slack else "stand-in", pagerduty, tuple(kept))
+    return Vendors("real" if slack else "stand-in", pagerduty, tuple(kept), missing)
+
+
+def _missing(catalog: Catalog, directory: Path) -> tuple[tuple[str, str], ...]:
+    """Secrets that are files and not there. Raises ArgumentError for one in production."""
+    found = [
+        (".".join(field), file)
+        for field, file in catalog.notifications.secret_files()
+        if not present(directory, file)
+    ]
+    if found and catalog.stack.production:
+        which = ", ".join(f"{file} ({field})" for field, file in found)
+        raise ArgumentError(
+            which,
+            "holds no secret, and an environment called production has no stand-in",
+            "write the secret into the file, or remove the receiver",
+        )
+    return tuple(found)
 
 
 def make_secrets(
-    folder: Path, catalog: Catalog, environ: Mapping[str, str], ports: Ports
+    folder: Path,
+    catalog: Catalog,
+    environ: Mapping[str, str],
+    ports: Ports,
+    directory: Path | None = None,
 ) -> Vendors:
     """Write what is missing or changed into `folder` (0700; files 0600). Raises StateUnusable.
 
     What is generated is generated once and kept, so that a second `up` changes nothing.
     """
-    found = vendors(folder, catalog, environ)
+    found = vendors(folder, catalog, environ, directory)
     with usable(folder):
         refuse_not_ours(folder)
         folder.chmod(0o700)
