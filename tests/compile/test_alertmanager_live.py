@@ -108,10 +108,13 @@ class Stage:
 
 
 @contextmanager
-def stage(tmp_path: Path, *, engine: bool = True) -> Iterator[Stage]:
+def stage(
+    tmp_path: Path, *, engine: bool = True, text: str = CATALOG, stand_ins: tuple[str, ...] = ()
+) -> Iterator[Stage]:
+    """stand_ins: files of secrets that the catalog names and that are not there."""
     ports = Ports(free_port_base())
-    catalog = catalogs.catalog_of(CATALOG, tmp_path / "catalog")
-    build = catalogs.built(catalog, tmp_path, Options(ports=ports))
+    catalog = catalogs.catalog_of(text, tmp_path / "catalog")
+    build = catalogs.built(catalog, tmp_path, Options(ports=ports, stand_ins=stand_ins))
     secrets = tmp_path / names.SECRETS_DIR
     secrets.mkdir()
     (secrets / names.SECRET_WEBHOOK_TOKEN).write_text(TOKEN)

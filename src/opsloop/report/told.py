@@ -143,7 +143,8 @@ def is_about(message: Heard, labels: Mapping[str, str]) -> bool:
         payload = message.body.get("payload")
         if isinstance(payload, dict) and payload.get("class"):
             alert, service = labels.get("alertname", ""), labels.get(names.SERVICE, "")
-            return bool(payload["class"] == alert and payload.get("component", "") == service)
+            named = str(payload["class"]).split(", ")  # of a group, each alert's name once
+            return alert in named and payload.get("component", "") == service
     return _words_are_about(message.text, message.title, labels)
 
 
