@@ -241,12 +241,14 @@ def run_engine(state: Path) -> None:
 
 
 def run_inbox(state: Path, port: int) -> None:
-    """Serve the inbox on loopback."""
-    from opsloop.web import inbox
+    """Serve the inbox on loopback. Who has the fault token may make a vendor misbehave."""
+    from opsloop.web import auth, inbox
     from opsloop.web.server import listen_on, serve
 
     sock = listen_on("127.0.0.1", port)
-    serve(inbox.create(state / names.INBOX_FILE), sock)
+    token = state / names.SECRETS_DIR / names.SECRET_FAULT_TOKEN
+    allowed = auth.bearer(auth.Secret(token)) if token.is_file() else None
+    serve(inbox.create(state / names.INBOX_FILE, allowed), sock)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

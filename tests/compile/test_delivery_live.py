@@ -142,7 +142,7 @@ def test_the_alerts_of_a_service_are_one_message_that_names_each(tmp_path: Path)
 def test_slack_shows_severity_values_and_buttons(tmp_path: Path) -> None:
     text = SHOP + "notifications: {low_priority: '#low'}\n"
     with stage(tmp_path, engine=False, text=text) as s:
-        links = {
+        links: dict[str, Any] = {
             "console": "http://127.0.0.1:8080/services/api",
             "runbook": "https://runbooks.example.com/a",
         }

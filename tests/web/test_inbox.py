@@ -23,7 +23,7 @@ import sys
 from pathlib import Path
 import uvicorn
 from opsloop.web.inbox import create
-uvicorn.run(create(Path(sys.argv[1]), allow_misbehave=sys.argv[3] == "yes"),
+uvicorn.run(create(Path(sys.argv[1]), (lambda h: h == b"Bearer t") if sys.argv[3] == "yes" else None),
             host="127.0.0.1", port=int(sys.argv[2]), log_level="warning")
 """
 
@@ -159,12 +159,33 @@ def test_a_bad_query_is_refused(inbox: Server) -> None:
 
 
 def test_there_is_no_misbehaviour_unless_it_is_asked_for(inbox: Server) -> None:
-    assert post(inbox, "/misbehave", {"vendor": "slack", "status": 500}).status == 404
+    assert post(inbox, "/misbehave", {"vendor": "slack", "how": 500}).status == 404
+
+
+def misbehave(server: Server, body: object, token: str = "t") -> int:
+    data = body if isinstance(body, bytes) else json.dumps(body).encode()
+    headers = {"Authorization": f"Bearer {token}"}
+    with urllib3.PoolManager(retries=False, timeout=10.0) as pool:
+        return pool.request("POST", server.url + "/misbehave", body=data, headers=headers).status
+
+
+def test_a_vendor_misbehaves_only_for_who_has_the_token_and_as_it_can(tmp_path: Path) -> None:
+    with start(tmp_path, misbehave=True) as server:
+        body = {"vendor": "slack", "how": 500, "times": 9}
+        assert misbehave(server, body, token="x") == 401
+        assert post(server, "/misbehave", body).status == 401
+        for broken in (
+            b"", b"[1]", b'"a"', {"vendor": "slack"}, {**body, "vendor": "mail"},
+            {**body, "how": 99}, {**body, "how": "never"}, {**body, "times": -1},
+            {**body, "times": "many"}, {**body, "vendor": ["slack"]},
+        ):  # fmt: skip
+            assert misbehave(server, broken) == 400, broken
+        assert post(server, "/slack/x", {"text": "hello"}).status == 200
 
 
 def test_a_vendor_misbehaves_as_often_as_told(tmp_path: Path) -> None:
     with start(tmp_path, misbehave=True) as server:
-        post(server, "/misbehave", {"vendor": "slack", "status": 503, "times": 2})
+        assert misbehave(server, {"vendor": "slack", "how": 503, "times": 2}) == 200
         statuses = [post(server, "/slack/x", {"text": "hello"}).status for _ in range(3)]
         assert statuses == [503, 503, 200]
         assert post(server, "/pagerduty/v2/enqueue", PAGERDUTY).status == 202

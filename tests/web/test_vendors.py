@@ -161,6 +161,48 @@ def test_pagerduty_ends_an_incident_by_its_key_only(action: str) -> None:
             "blocks[0].text.text: is longer than 150 characters",
         ),
         ("severity", "P0", "severity: is not a documented field"),
+        (
+            "attachments.0.actions",
+            [{"type": "button", "text": "b", "url": "RUNBOOK.md"}],
+            "attachments[0].actions[0].url: must begin with http",
+        ),
+        (
+            "attachments.0.actions",
+            [{"type": "button", "text": "b"}],
+            "attachments[0].actions[0]: needs url or name",
+        ),
+        (
+            "attachments.0.actions",
+            [{"type": "button", "text": "b" * 76, "url": "https://a"}],
+            "attachments[0].actions[0].text: is longer than 75 characters",
+        ),
+        (
+            "attachments.0.actions",
+            [{"type": "button", "text": "b", "url": "https://a"}] * 6,
+            "attachments[0].actions: must have 0 to 5 items, not 6",
+        ),
+        (
+            "blocks",
+            [{"type": "actions", "elements": [{"type": "button", "text": "b"}]}],
+            "blocks[0].elements[0].text: must be an object",
+        ),
+        (
+            "blocks",
+            [
+                {
+                    "type": "actions",
+                    "elements": [
+                        {"type": "button", "text": {"type": "plain_text", "text": "t" * 76}}
+                    ],
+                }
+            ],
+            "blocks[0].elements[0].text.text: is longer than 75 characters",
+        ),
+        (
+            "blocks",
+            [{"type": "section", "text": {"type": "mrkdwn", "text": "t"}, "accessory": {}}],
+            "blocks[0].accessory.type: must be a string",
+        ),
     ],
 )
 def test_slack_refuses(path: str, value: Any, problem: str) -> None:

@@ -37,29 +37,37 @@ _HEADERS = {
 }
 
 
+STATUSES = range(200, 600)
+HANG = "hang"  # accepts, and does not answer
+LONGEST_HANG_S = 600.0
+MOST_TIMES = 100_000
+
+
 @dataclass
 class Misbehaviour:
-    """How a vendor misbehaves on purpose: this status, after this delay, this many times."""
+    """How a vendor misbehaves on purpose: this status, or no answer, this many times."""
 
-    status: int
-    delay_s: float
+    status: int  # 0: no answer
     times: int
 
 
 class Inbox:
     """Receives, checks, keeps and shows."""
 
-    def __init__(self, messages: Messages) -> None:
+    def __init__(
+        self, messages: Messages, allowed: Callable[[bytes | None], bool] | None = None
+    ) -> None:
         self._messages = messages
+        self._allowed = allowed
         self._misbehaviour: dict[str, Misbehaviour] = {}
 
     async def receive(self, request: Request, vendor: str) -> Response:
         misbehaviour = self._misbehaviour.get(vendor)
         if misbehaviour is not None and misbehaviour.times > 0:
             misbehaviour.times -= 1
-            await asyncio.sleep(misbehaviour.delay_s)
-            if misbehaviour.status >= 300:
-                return PlainTextResponse("misbehaves on purpose", misbehaviour.status)
+            if misbehaviour.status == 0:
+                await asyncio.sleep(LONGEST_HANG_S)
+            return PlainTextResponse("misbehaves on purpose", misbehaviour.status or 504)
         raw = await _limited_body(request)
         if raw is None:
             problems, body, kept = [f"body: is larger than {MAX_BODY} bytes"], None, ""
@@ -108,23 +116,35 @@ class Inbox:
         return HTMLResponse(page_of(self._messages.newest(ON_PAGE)), headers=_HEADERS)
 
     async def misbehave(self, request: Request) -> Response:
-        """POST {"vendor", "status", "delay_s", "times"}: for tests of what senders do then."""
-        values = await request.json()
-        self._misbehaviour[values["vendor"]] = Misbehaviour(
-            int(values.get("status", 200)),
-            float(values.get("delay_s", 0)),
-            int(values.get("times", 1)),
-        )
+        """POST {"vendor", "how", "times"}: how is a status or hang; times 0 ends it.
+
+        It shows what senders do then. Only who has the token may ask for it.
+        """
+        header = request.headers.get("authorization", "").encode()
+        if self._allowed is None or not self._allowed(header):
+            return JSONResponse({"error": "needs the token"}, 401 if self._allowed else 404)
+        try:
+            values = parse((await _limited_body(request) or b"").decode())
+            vendor, how, times = values["vendor"], values["how"], values.get("times", 1)
+            status = 0 if how == HANG else int(how)
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+            return JSONResponse({"error": 'write {"vendor", "how", "times"}'}, 400)
+        known = isinstance(vendor, str) and vendor in _CHECKS
+        whole = isinstance(times, int) and 0 <= times <= MOST_TIMES
+        if not known or not whole or (status and status not in STATUSES):
+            wanted = f"vendor: {', '.join(_CHECKS)}; how: 200..599 or {HANG}; times: a whole number"
+            return JSONResponse({"error": wanted}, 400)
+        self._misbehaviour[vendor] = Misbehaviour(status, times)
         return JSONResponse({"status": "ok"})
 
 
-def create(path: Path, *, allow_misbehave: bool = False) -> Starlette:
+def create(path: Path, allowed: Callable[[bytes | None], bool] | None = None) -> Starlette:
     """The inbox over the file `path`. Raises StateUnusable.
 
-    allow_misbehave: also serve POST /misbehave, by which tests make a vendor fail.
+    allowed: whose Authorization header may make a vendor misbehave; None: nobody's.
     """
     messages = Messages(path)
-    inbox = Inbox(messages)
+    inbox = Inbox(messages, allowed)
     routes = [
         Route("/", inbox.page),
         Route("/healthz", inbox.healthz),
@@ -132,9 +152,8 @@ def create(path: Path, *, allow_misbehave: bool = False) -> Starlette:
         Route("/slack/{rest:path}", inbox.slack, methods=["POST"]),
         Route("/pagerduty/v2/enqueue", inbox.pagerduty, methods=["POST"]),
         Route("/webhook/{name}", inbox.webhook, methods=["POST"]),
+        Route("/misbehave", inbox.misbehave, methods=["POST"]),
     ]
-    if allow_misbehave:
-        routes.append(Route("/misbehave", inbox.misbehave, methods=["POST"]))
 
     @asynccontextmanager
     async def lifespan(_app: Starlette) -> Any:

@@ -71,20 +71,45 @@ def _block(fields: Mapping[str, Check], *required: str) -> Check:
     return shape({**every, **fields}, required=("type", *required))
 
 
+_BUTTON = shape(
+    {
+        "type": one_of("button"),
+        "text": text_object(75, "plain_text"),
+        "action_id": text(1, 255),
+        "url": url(),
+        "value": text(1, 2000),
+        "style": one_of("primary", "danger"),
+        "confirm": mapping,
+        "accessibility_label": text(1, 75),
+    },
+    required=("type", "text"),
+)
+
+
+def _element(path: str, value: Any) -> list[str]:
+    """An element of a block: buttons and images in full, the others are not for webhooks of us."""
+    if not isinstance(value, dict):
+        return [f"{path}: must be an object"]
+    known = {"button": _BUTTON, "image": _IMAGE}.get(str(value.get("type")))
+    if known is not None:
+        return known(path, value)
+    return text(1)(f"{path}.type", value.get("type"))
+
+
 _BLOCKS: dict[str, Check] = {
     "header": _block({"text": text_object(150, "plain_text")}, "text"),
     "section": _block(
         {
             "text": text_object(3000),
             "fields": list_of(text_object(2000), 10, 1),
-            "accessory": mapping,
+            "accessory": _element,
             "expand": boolean,
         }
     ),
     "divider": _block({}),
     "image": _IMAGE,
     "context": _block({"elements": list_of(_context_element, 10, 1)}, "elements"),
-    "actions": _block({"elements": list_of(mapping, 25, 1)}, "elements"),
+    "actions": _block({"elements": list_of(_element, 25, 1)}, "elements"),
     "markdown": _block({"text": text(1, 12_000)}, "text"),
     "rich_text": _block({"elements": list_of(mapping, 1000)}, "elements"),
 }
@@ -111,7 +136,7 @@ _FIELD = shape({"title": text(), "value": text(), "short": boolean})
 _ACTION = shape(
     {
         "type": one_of("button", "select"),
-        "text": text(1),
+        "text": text(1, 75),
         "url": url(),
         "style": one_of("", "default", "primary", "danger"),
         "name": text(),
@@ -120,6 +145,16 @@ _ACTION = shape(
     },
     required=("type", "text"),
 )
+
+
+def _action(path: str, value: Any) -> list[str]:
+    """A button leads somewhere, or names what its app is to do."""
+    found = _ACTION(path, value)
+    if not found and not (value.get("url") or value.get("name")):
+        found.append(f"{path}: needs url or name")
+    return found
+
+
 _ATTACHMENT = shape(
     {
         **dict.fromkeys(("fallback", "pretext", "text", "title", "author_name"), text()),
@@ -131,7 +166,7 @@ _ATTACHMENT = shape(
         "footer": text(0, 300),
         "ts": unix_time,
         "mrkdwn_in": list_of(one_of("pretext", "text", "fields", "fallback"), 4),
-        "actions": list_of(_ACTION, 5),
+        "actions": list_of(_action, 5),
         "blocks": list_of(_one_block, SLACK_MAX_BLOCKS),
     }
 )
