@@ -82,6 +82,10 @@ bench: dev ## the quick form of every benchmark
 evidence: ## what a run proved, as one report
 	@echo "evidence: the report has not come yet; see make bench and opsloop runs"
 
+.PHONY: docs
+docs: dev ## write again what is made of code and kept figures: docs/reference/alerts.md
+	@.venv/bin/python tools/alert_reference.py
+
 .PHONY: lock
 lock: ## make requirements/*.lock again (ARGS=--upgrade for newer versions)
 	@tools/lock.sh $(ARGS)
