@@ -34,7 +34,25 @@ HIGH_ERROR_RATE: Final = "HighErrorRate"
 HIGH_LATENCY: Final = "HighLatency"
 DISK_FULL: Final = "DiskFull"
 MEMORY_HIGH: Final = "MemoryHigh"
-MONITORING_DOWN: Final = "MonitoringDown"  # a part of the stack, or a host's exporter
+DISK_WILL_FILL: Final = "DiskWillFill"
+CONNECTIONS_HIGH: Final = "ConnectionsHigh"
+CERTIFICATE_EXPIRING: Final = "CertificateExpiring"
+CERTIFICATE_UNREADABLE: Final = "CertificateUnreadable"
+BACKUP_FAILED: Final = "BackupFailed"
+BACKUP_STALE: Final = "BackupStale"  # the last success is too old
+BACKUP_MISSING: Final = "BackupMissing"  # it never ran where its result is read
+MONITORING_DOWN: Final = "MonitoringDown"  # a part of the stack that has no alert of its own
+EXPORTER_DOWN: Final = "ExporterDown"  # what tells of a host, a database or a probe
+ENGINE_DOWN: Final = "EngineDown"
+ENGINE_STUCK: Final = "EngineStuck"
+SCRAPE_SLOW: Final = "ScrapeSlow"
+SAMPLES_DROPPED: Final = "SamplesDropped"
+RULES_FAILING: Final = "RuleEvaluationFailing"
+RULES_MISSED: Final = "RuleEvaluationMissed"
+NOTIFICATIONS_FAILING: Final = "NotificationsFailing"
+TSDB_TROUBLE: Final = "TSDBTrouble"
+CONFIG_REJECTED: Final = "ConfigReloadFailed"
+CLOCK_SKEW: Final = "ClockSkew"
 SLO_BURN_CRITICAL: Final = "SLOBurnRateCritical"
 SLO_BURN_HIGH: Final = "SLOBurnRateHigh"
 SLO_BUDGET_EXHAUSTED: Final = "SLOBudgetExhausted"
@@ -44,9 +62,19 @@ REMEDIATION_FAILED: Final = "RemediationFailed"  # posted by the engine: people 
 REMEDIATION_RUNNING: Final = "RemediationRunning"  # posted by the engine: inhibits its original
 APPROVAL_NEEDED: Final = "ApprovalNeeded"
 ORIGINAL: Final = "original"  # on the two above: the alert name of the episode
+APPROVAL: Final = "approval"  # on ApprovalNeeded: the number that is approved
 RUN: Final = "run"
 # RemediationFailed and RemediationRunning inhibit the alert with these equal labels.
 EPISODE_LABELS: Final = (POLICY, SERVICE, INSTANCE)
+
+# Labels that only some alerts have.
+BACKUP: Final = "backup"
+CERTIFICATE: Final = "certificate"
+
+# Metrics of our own that alerts read; backups by node-exporter, the others by the engine.
+BACKUP_SUCCESS: Final = "opsloop_backup_success"
+BACKUP_LAST_SUCCESS: Final = "opsloop_backup_last_success_timestamp_seconds"
+CERTIFICATE_NOT_AFTER: Final = "opsloop_certificate_not_after_timestamp_seconds"
 
 # Receivers of alertmanager.yml.
 RECEIVER_ENGINE: Final = "engine"

@@ -87,7 +87,7 @@ def test_an_unchanged_catalog_decides_the_same(run: Run, decided: Path) -> None:
     ("changed", "kind", "said"),
     [
         ({"mode": "dry-run"}, "ignore", "dry-run: would restart api:api-1"),
-        ({"mode": "approve"}, "refuse", "a person has to restart api:api-1"),
+        ({"mode": "approve"}, "ask", "a person has to approve: restart api:api-1"),
         ({"mode": "'off'"}, "refuse", "known"),
         ({"alert": "HighErrorRate"}, "refuse", "known"),
     ],

@@ -420,16 +420,6 @@ def test_dry_run_says_what_it_would_do(world: World) -> None:
     assert decision["plan"]["actions"][0]["target"] == "api:api-1"
 
 
-def test_approve_does_not_act_and_tells_people(world: World) -> None:
-    remake(world, mode="approve")
-    alert = world.kill("api:api-1")
-    world.run_for(10)
-    assert world.performed == []
-    assert world.runs(alert) == []
-    (posted,) = world.live_posts(names.REMEDIATION_FAILED)
-    assert "restart api:api-1" in posted.annotations["summary"]
-
-
 # Ends and crashes
 
 

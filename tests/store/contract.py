@@ -10,11 +10,12 @@ from functools import partial
 import pytest
 
 from opsloop.errors import Conflict, Paused, StoreError
+from opsloop.remediation.approval import Ending
 from opsloop.remediation.episode import EpisodeState
 from opsloop.remediation.plan import RunState
 from opsloop.remediation.ports import StepResult
 from opsloop.store.sqlite import SqliteStore
-from tests.store.samples import START, act, alert, plan, started, taken
+from tests.store.samples import START, act, alert, plan, started, taken, wish
 
 DONE = StepResult(ok=True, started=True, output="pid 1 serves")
 
@@ -324,6 +325,90 @@ class StoreContract:
         assert 0 < len(record.result.output) < 100_000
 
     # History
+
+    # Approvals
+
+    def test_a_plan_is_asked_for_once_and_voided_by_another(self, store: SqliteStore) -> None:
+        episode = taken(store)
+        assert store.record(wish(episode), 101.0) is None
+        store.record(wish(episode), 102.0)
+        (first,) = store.approvals()
+        assert (first.episode_id, first.plan, first.asked_at) == (episode.id, plan(), 101.0)
+        assert (first.expires_at, first.open, first.approved_by) == (200.0, True, "")
+        assert store.episode(episode.id).state is EpisodeState.ASKED
+        store.record(wish(episode, plan("api:api-1")), 103.0)
+        (second,) = store.approvals()
+        assert second.plan == plan("api:api-1")
+        assert [a.ending for a in store.all_approvals()] == [None, Ending.VOID]
+        assert store.approval_of(episode.id) == second
+
+    def test_an_approval_is_used_once_and_by_its_plan_alone(self, store: SqliteStore) -> None:
+        episode = taken(store)
+        store.record(wish(episode), 101.0)
+        (approval,) = store.approvals()
+        store.set_episode(episode.id, EpisodeState.ASKED, "", 1e9, 101.0)
+        found = store.answer_approval(approval.id, "ann", "go", 110.0, agreed=True)
+        assert (found.approved_by, found.why, found.answered_at) == ("ann", "go", 110.0)
+        assert store.episode(episode.id).due_at == 110.0
+        other = dataclasses.replace(act(episode, plan("api:api-1")), approval_id=approval.id)
+        with pytest.raises(Conflict, match="for the plan that was shown"):
+            store.record(other, 111.0)
+        assert store.runs() == []
+        run = store.record(dataclasses.replace(act(episode), approval_id=approval.id), 112.0)
+        assert run is not None
+        assert store.approvals() == []
+        store.move_run(run, RunState.CANCELLED, "", 113.0)
+        again = dataclasses.replace(act(episode, attempt=1), approval_id=approval.id)
+        with pytest.raises(Conflict, match="not open"):
+            store.record(again, 114.0)
+        kinds = [r["kind"] for r in store.audit_of(episode_id=episode.id)]
+        assert kinds.index("approval-needed") < kinds.index("approved") < kinds.index("run")
+
+    def test_what_nobody_approved_is_not_used(self, store: SqliteStore) -> None:
+        episode = taken(store)
+        store.record(wish(episode), 101.0)
+        (approval,) = store.approvals()
+        with pytest.raises(Conflict):
+            store.record(dataclasses.replace(act(episode), approval_id=approval.id), 102.0)
+        store.answer_approval(approval.id, "ann", "", 103.0, agreed=True)
+        with pytest.raises(Conflict):
+            store.record(dataclasses.replace(act(episode), approval_id=approval.id), 200.0)
+        assert store.runs() == []
+
+    def test_answers_come_in_time_once_and_to_what_there_is(self, store: SqliteStore) -> None:
+        episode = taken(store)
+        store.record(wish(episode), 101.0)
+        (approval,) = store.approvals()
+        for late in (200.0, 100.9):  # the clock may go back
+            with pytest.raises(Conflict, match="expired"):
+                store.answer_approval(approval.id, "ann", "", late, agreed=True)
+        with pytest.raises(StoreError, match="there is none"):
+            store.answer_approval(99, "ann", "", 102.0, agreed=True)
+        store.answer_approval(approval.id, "ann", "", 102.0, agreed=True)
+        with pytest.raises(Conflict, match="approved by ann"):
+            store.answer_approval(approval.id, "bob", "", 103.0, agreed=True)
+        found = store.answer_approval(approval.id, "bob", "no", 104.0, agreed=False)
+        assert (found.ending, found.why, found.ended_at) == (Ending.REJECTED, "bob: no", 104.0)
+        with pytest.raises(Conflict, match="rejected already"):
+            store.answer_approval(approval.id, "ann", "", 105.0, agreed=False)
+        store.end_approval(approval.id, Ending.OVER, 106.0)
+        assert store.approval_of(episode.id) == found
+
+    @pytest.mark.parametrize("threads", [2, 8])
+    def test_two_people_approve_at_once_and_one_is_told(
+        self, store: SqliteStore, threads: int
+    ) -> None:
+        store.record(wish(taken(store)), 101.0)
+        (approval,) = store.approvals()
+
+        def say(name: str) -> bool:
+            try:
+                store.answer_approval(approval.id, name, "", 102.0, agreed=True)
+            except Conflict:
+                return False
+            return True
+
+        assert sum(map(bool, together([partial(say, f"p{n}") for n in range(threads)]))) == 1
 
     def test_history_has_what_guards_count(self, store: SqliteStore) -> None:
         old = started(store, "a1", now=101.0)

@@ -59,6 +59,20 @@ def act(episode: Episode, what: Plan | None = None, attempt: int = 0) -> Written
     )
 
 
+def wish(episode: Episode, what: Plan | None = None, expires_at: float = 200.0) -> Written:
+    """A decision to ask people for a plan."""
+    return Written(
+        episode=episode,
+        kind="ask",
+        reason="a person has to approve",
+        guards=(("mode", "pass", "approve"),),
+        state=EpisodeState.ASKED,
+        due_at=110.0,
+        plan=what or plan(),
+        expires_at=expires_at,
+    )
+
+
 def taken(store: SqliteStore, fingerprint: str = "a1", now: float = 100.0) -> Episode:
     """An episode in the store."""
     (episode_id,) = store.intake([alert(fingerprint)], now)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from opsloop.errors import StateUnusable
 from opsloop.remediation.plan import RunState
 from opsloop.remediation.ports import StepResult
 from opsloop.web import auth
-from tests.store.samples import started, taken
+from tests.store.samples import started, taken, wish
 from tests.web.asgi import Response, call
 from tests.web.engine import BASIC, BEARER, PASSWORD, Face
 
@@ -26,6 +27,8 @@ GUARDED = [
     ("GET", "/api/v1/episodes"),
     ("GET", "/api/v1/runs"),
     ("GET", "/api/v1/runs/1"),
+    ("GET", "/api/v1/approvals"),
+    ("POST", "/api/v1/approvals/1/approve"),
     ("POST", "/api/v1/pause"),
     ("POST", "/api/v1/resume"),
 ]
@@ -186,7 +189,7 @@ def test_runs_and_one_run(face: Face) -> None:
     assert shown["actions"][0]["output"] == "serves"
     assert shown["about"]["alert"] == "ServiceDown"
     assert [t["kind"] for t in shown["timeline"]] == ["decision", "action", "action-end", "run"]
-    assert shown["guards"] == [{"guard": "mode", "answer": "pass", "reason": "auto"}]
+    assert shown["guards"][0] == {"guard": "mode", "answer": "pass", "reason": "auto"}
 
 
 def test_pause_and_resume(face: Face) -> None:
@@ -313,3 +316,51 @@ def test_hosts(bind: str, host: str, allowed: bool) -> None:
 
 def test_no_host_header_is_not_ours() -> None:
     assert not auth.host_allowed(None, auth.hosts_for("127.0.0.1"))
+
+
+# Approvals
+
+
+@pytest.fixture
+def waiting(face: Face) -> Face:
+    now = time.time()
+    face.store.record(wish(taken(face.store), expires_at=now + 600), now)
+    return face
+
+
+def answer(face: Face, path: str, body: object) -> Response:
+    return ask(face, "POST", f"/api/v1/approvals/{path}", json.dumps(body).encode(), BASIC)
+
+
+def test_what_waits_is_approved_once(waiting: Face) -> None:
+    (found,) = get(waiting, "/api/v1/approvals")["approvals"]
+    assert (found["state"], found["plan"]) == ("waits", "restart api:api-0")
+    done = answer(waiting, "1/approve", {"by": "ann", "why": "seen"})
+    assert (done.status, done.json()["state"]) == (200, "approved")
+    again = answer(waiting, "1/approve", {"by": "bob"})
+    assert (again.status, again.json()) == (
+        409,
+        {"error": "approval 1: was approved by ann before"},
+    )
+    assert answer(waiting, "1/reject", {"by": "bob", "why": "no"}).json()["state"] == "rejected"
+    assert get(waiting, "/api/v1/approvals") == {"approvals": []}
+    assert len(get(waiting, "/api/v1/approvals", "all=1")["approvals"]) == 1
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "status"),
+    [
+        ("1/approve", {}, 400),
+        ("1/approve", {"by": ""}, 400),
+        ("1/approve", {"by": "ann", "plan": "x"}, 400),
+        ("1/approve", ["ann"], 400),
+        ("1/perhaps", {"by": "ann"}, 404),
+        ("9/approve", {"by": "ann"}, 404),
+        (f"{2**70}/approve", {"by": "ann"}, 404),
+    ],
+)
+def test_answers_that_are_none(waiting: Face, path: str, body: object, status: int) -> None:
+    response = answer(waiting, path, body)
+    assert response.status == status
+    assert response.json()["error"]
+    assert get(waiting, "/api/v1/approvals")["approvals"][0]["state"] == "waits"

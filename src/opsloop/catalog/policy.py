@@ -104,6 +104,7 @@ class Policy(PolicyModel):
     steps: Annotated[list[Step], Field(min_length=1, max_length=10)]
     limits: Limits = Limits()
     verify: Verify = Verify()
+    approve_within: Duration = Duration(1_800_000)  # mode approve: then people are told to act
     scale_in_after: Duration | None = None  # after scale_out: back in when quiet for this long
 
 

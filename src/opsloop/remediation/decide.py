@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Final, Literal
 
 from opsloop.remediation import guards as g
 from opsloop.remediation import ladder
 from opsloop.remediation.answers import Answer, Pass, Refuse, Wait
+from opsloop.remediation.approval import Ending
 from opsloop.remediation.plan import Plan
 from opsloop.remediation.situation import Situation
 
-Kind = Literal["act", "wait", "refuse", "ignore"]
+ASK_AGAIN_S: Final = 15.0  # while a plan waits for people: does the world still ask for it?
+Kind = Literal["act", "ask", "wait", "refuse", "ignore"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +32,8 @@ class Decision:
 
     guards: the answers in order, up to the first that did not pass. plan: what is done, or
     would be (dry-run, approve). due_at: when to decide again, unix seconds, for a wait.
-    attempt: the number of the run, for act. escalates: people are told, once.
+    attempt: the number of the run, for act. escalates: people are told, once. approval_id: what
+    allows the act, for mode approve. expires_at: until when people may approve, for ask.
     """
 
     kind: Kind
@@ -40,6 +43,8 @@ class Decision:
     due_at: float | None = None
     attempt: int = 0
     escalates: bool = False
+    approval_id: int | None = None
+    expires_at: float | None = None
 
     @property
     def stopped_by(self) -> str:
@@ -86,9 +91,34 @@ def _passed(s: Situation, plan: Plan, answers: tuple[GuardAnswer, ...]) -> Decis
     what = ladder.describe(plan)
     if s.mode == "dry-run":
         return Decision("ignore", f"dry-run: would {what}", answers, plan)
+    because = s.confirmation.reason or "the fault is confirmed"
+    approval_id = None
     if s.mode == "approve":
-        reason = f"mode is approve: a person has to {what}"
-        return Decision("refuse", reason, answers, plan, escalates=s.intent == "remedy")
-    reason = f"{what}: {s.confirmation.reason or 'the fault is confirmed'}"
+        if s.intent != "remedy":
+            return Decision("refuse", f"mode is approve: a person has to {what}", answers, plan)
+        approval = s.approval
+        if approval is None or not approval.allows(plan, s.now):
+            return _unapproved(s, plan, answers)
+        because = f"approved by {approval.approved_by}"
+        because += f" ({approval.why})" if approval.why else ""
+        approval_id = approval.id
     attempt = ladder.next_attempt(s.own_runs)
-    return Decision("act", reason, answers, plan, attempt=attempt)
+    reason = f"{what}: {because}"
+    return Decision("act", reason, answers, plan, attempt=attempt, approval_id=approval_id)
+
+
+def _unapproved(s: Situation, plan: Plan, answers: tuple[GuardAnswer, ...]) -> Decision:
+    """Ask people; what was rejected is not asked again, what nobody answered is told as failed."""
+    what, asked = ladder.describe(plan), s.approval
+    if asked is not None and asked.ending is Ending.REJECTED:
+        return Decision("ignore", f"rejected: {asked.why}", answers, plan)
+    if asked is not None and asked.open and s.now >= asked.expires_at:
+        late = "was approved too late" if asked.approved_by else "was not approved in time"
+        return Decision("refuse", f"{what} {late}", answers, plan, escalates=True)
+    lasts = s.policy.approve_within.seconds if s.policy is not None else 0.0
+    expires_at = s.now + lasts
+    if asked is not None and asked.open and asked.plan.hash == plan.hash:
+        expires_at = asked.expires_at
+    due = min(s.now + ASK_AGAIN_S, expires_at)
+    reason = f"a person has to approve: {what}"
+    return Decision("ask", reason, answers, plan, due_at=due, expires_at=expires_at)

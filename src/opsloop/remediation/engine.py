@@ -109,6 +109,7 @@ class Engine:
         self._stage(
             "people", lambda: self._notices.people(now, lambda e: self._episodes.is_over(e, now))
         )
+        self._stage("ask", lambda: self._notices.ask(self._episodes.waiting_for_people(), now))
         self._stage("post", lambda: self._notices.flush(now))
         if now < self._notices.hides_until:
             # Inhibition holds for every receiver: the list is the only way to hear of such an

@@ -33,6 +33,7 @@ class EpisodeState(StrEnum):
     NEW = "new"  # not decided yet, or to be decided again at `due_at`
     RUNNING = "running"  # a run is open
     HEALED = "healed"  # a run was verified; the alert may still be firing for a moment
+    ASKED = "asked"  # a plan waits for a person's approval
     ESCALATED = "escalated"  # people were told; re-posted until it ends or a person closes it
     WATCHED = "watched"  # no policy acts (none, dry-run noted): only its end is of interest
     CLOSED = "closed"  # ended, or closed by a person

@@ -6,6 +6,7 @@ import logging
 from typing import Final
 
 from opsloop.errors import Conflict, Paused
+from opsloop.remediation.approval import Approval, Ending
 from opsloop.remediation.decide import Decision, decide, stops_early
 from opsloop.remediation.episode import Episode, EpisodeState
 from opsloop.remediation.escalation import Notices, failed_labels, tell
@@ -55,9 +56,9 @@ class Episodes:
         self._last_word.clear()
         self._unknown_since.clear()
         working = {run.episode_id for run in self._store.open_runs()}
-        again = (EpisodeState.NEW, EpisodeState.RUNNING, EpisodeState.HEALED, EpisodeState.WATCHED)
+        left_alone = (EpisodeState.ESCALATED, EpisodeState.CLOSED)
         for episode in self._store.firing():
-            if episode.id not in working and episode.state in again:
+            if episode.id not in working and episode.state not in left_alone:
                 self._set(episode, episode.state, episode.reason, now, now)
 
     def consider(self, episode: Episode, now: float) -> float | None:
@@ -101,13 +102,18 @@ class Episodes:
         if decision.kind == "wait":
             healed = episode.state is EpisodeState.HEALED
             state = EpisodeState.HEALED if healed else EpisodeState.NEW
+        elif decision.kind == "ask":
+            state = EpisodeState.ASKED
         elif decision.escalates:
             state = EpisodeState.ESCALATED
+            self._end_approval(episode, Ending.EXPIRED, now)
             self._escalate(episode, decision.reason, decision.plan, now)
         else:
             state = EpisodeState.WATCHED
             due = now + REFUSED_RECHECK_S if decision.kind == "refuse" else None
         said_before = self._last_word.get(episode.id) == (decision.kind, decision.reason)
+        if decision.kind == "ask" and not _is_asked(situation, decision):
+            said_before = False  # another plan, in the same words
         if said_before and due is not None and episode.state is state:
             return due
         if said_before:
@@ -115,6 +121,10 @@ class Episodes:
         else:
             self._write(situation, decision, state, due, now)
         return None
+
+    def waiting_for_people(self) -> list[tuple[Approval, Episode]]:
+        """The open approvals, with what they are about."""
+        return [(a, self._store.episode(a.episode_id)) for a in self._store.approvals()]
 
     def _write(
         self,
@@ -135,6 +145,8 @@ class Episodes:
                 due_at=due,
                 plan=decision.plan,
                 attempt=decision.attempt,
+                approval_id=decision.approval_id,
+                expires_at=decision.expires_at,
                 situation=situation.to_json(),
             ),
             now,
@@ -184,6 +196,7 @@ class Episodes:
         because nothing is measured any more."""
         self._unknown_since.pop(episode.id, None)
         self._last_word.pop(episode.id, None)
+        self._end_approval(episode, Ending.OVER, now)
         if episode.state is EpisodeState.ESCALATED:
             self._set(episode, episode.state, episode.reason, None, now)  # until it is over
             return
@@ -197,6 +210,11 @@ class Episodes:
             return
         healed = last is not None and last.state is RunState.VERIFIED
         self._set(episode, EpisodeState.CLOSED, "healed" if healed else "resolved", None, now)
+
+    def _end_approval(self, episode: Episode, ending: Ending, now: float) -> None:
+        approval = self._store.approval_of(episode.id)
+        if approval is not None and approval.open:
+            self._store.end_approval(approval.id, ending, now)
 
     def _is_well(self, episode: Episode) -> bool:
         """Whether the fault is seen to be gone, and the service to be measured."""
@@ -254,3 +272,9 @@ class Episodes:
         self, episode: Episode, state: EpisodeState, reason: str, due: float | None, now: float
     ) -> None:
         self._store.set_episode(episode.id, state, reason, due, now)
+
+
+def _is_asked(situation: Situation, decision: Decision) -> bool:
+    """Whether this very plan is before people already."""
+    asked, plan = situation.approval, decision.plan
+    return asked is not None and plan is not None and asked.open and asked.plan.hash == plan.hash

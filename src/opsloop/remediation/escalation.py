@@ -9,6 +9,8 @@ from typing import Final
 
 from opsloop import names
 from opsloop.errors import SourceError
+from opsloop.remediation.approval import Approval
+from opsloop.remediation.asking import Asking
 from opsloop.remediation.episode import Episode
 from opsloop.remediation.ladder import describe
 from opsloop.remediation.plan import Plan, Run
@@ -111,6 +113,7 @@ class Notices:
     _settling: dict[frozenset[tuple[str, str]], PostedAlert] = field(default_factory=dict)
     _told: dict[int, _Told] = field(default_factory=dict)  # by escalation
     _ending: dict[int, Escalation] = field(default_factory=dict)
+    _asking: Asking = field(default_factory=Asking)
     _retry_at: float = 0.0
     _next: float | None = None
 
@@ -196,6 +199,11 @@ class Notices:
         if opened:
             self._next = now + OVER_CHECK_S
 
+    def ask(self, waiting: Sequence[tuple[Approval, Episode]], now: float) -> None:
+        """Post what waits for people's approval, and take back what no longer does."""
+        for posted in self._asking.turn(waiting, now):
+            self._put(posted)
+
     def flush(self, now: float) -> None:
         """Post what is queued. Never raises for an Alertmanager that does not answer."""
         if not self._queue or now < self._retry_at <= now + RETRY_S:
@@ -218,8 +226,7 @@ class Notices:
         times = [max(at + RENEW_S, now + 1.0) for at in self._renewed.values()]
         if self._queue:
             times.append(max(self._retry_at, now))
-        if self._next is not None:
-            times.append(self._next)
+        times += [t for t in (self._next, self._asking.next_at()) if t is not None]
         return min(times, default=None)
 
     def _post(self, escalation: Escalation, now: float, ends_at: float) -> None:

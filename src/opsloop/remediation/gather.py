@@ -87,6 +87,7 @@ class Gatherer:
             inventory_reason=reason,
             status=self._status(s.episode),
             confirmation=confirmation,
+            approval=self._store.approval_of(s.episode.id) if s.mode == "approve" else None,
             troubles=self._troubles(service.depends_on, s.now - facts.window_s),
             unknown_since=unknown_since,
         )

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from opsloop.remediation.approval import Approval, Ending
 from opsloop.remediation.episode import Alert, Episode, EpisodeState
 from opsloop.remediation.plan import Action, Plan, Run, RunState
 
@@ -151,13 +152,15 @@ class Written:
     """What a decision writes: all of it in one transaction, the audit row first."""
 
     episode: Episode
-    kind: str  # act, wait, refuse, ignore; only act makes a run of the plan
+    kind: str  # act, ask, wait, refuse, ignore; only act makes a run of the plan
     reason: str
     guards: tuple[tuple[str, str, str], ...]  # (guard, pass|refuse|wait|ignore, reason)
     state: EpisodeState
     due_at: float | None
     plan: Plan | None = None
     attempt: int = 0
+    approval_id: int | None = None  # act: the approval that is used up by it
+    expires_at: float | None = None  # ask: until when people may approve the plan
     situation: str = ""  # JSON of what was known; kept with the audit row, for replay
 
 
@@ -201,10 +204,21 @@ class Store(Protocol):
         """Runs that are open, were created since, or are of this episode; newest first."""
 
     def record(self, written: Written, now: float) -> Run | None:
-        """Audit row, episode state and, of kind act, run and locks.
+        """Audit row, episode state and, of kind act, run and locks; of kind ask, an approval.
 
-        Raises Conflict when a lock is taken or the attempt exists, Paused when paused.
+        An ask with another plan than the open approval's voids that one. Raises Conflict when a
+        lock is taken, the attempt exists or the approval is not for this plan or not open,
+        Paused when paused.
         """
+
+    def approval_of(self, episode_id: int) -> Approval | None:
+        """The newest approval of an episode, open or not."""
+
+    def approvals(self) -> list[Approval]:
+        """Those that are open, also beyond their expiry."""
+
+    def end_approval(self, approval_id: int, ending: Ending, now: float) -> None:
+        """Nothing happens to one that has ended."""
 
     def open_runs(self) -> list[Run]: ...
 

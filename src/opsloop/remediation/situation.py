@@ -13,6 +13,7 @@ from opsloop import names
 from opsloop.catalog.facts import AlertFacts, EngineInput
 from opsloop.catalog.model import Catalog
 from opsloop.catalog.policy import Mode, Policy
+from opsloop.remediation.approval import Approval
 from opsloop.remediation.episode import Alert, Episode
 from opsloop.remediation.ports import Inventory, PastRun
 
@@ -98,7 +99,8 @@ class Situation:
     intent: to remedy the episode's fault, or to scale in after one has been quiet.
     history: runs that are open, recent or of this episode, in any order.
     inventory: None when unknown, with the reason. unknown_since: since when something that
-    a decision needs could not be read, None while everything can.
+    a decision needs could not be read, None while everything can. approval: the newest of the
+    episode, open or not.
     """
 
     __pydantic_config__ = ConfigDict(extra="forbid")
@@ -121,6 +123,7 @@ class Situation:
     troubles: tuple[Trouble, ...] = ()
     unknown_since: float | None = None
     intent: Intent = "remedy"
+    approval: Approval | None = None
 
     def to_json(self) -> str:
         return _adapter().dump_json(self).decode()

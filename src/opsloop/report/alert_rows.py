@@ -217,6 +217,7 @@ def _loop(board: Board, found: Row) -> str:
         EpisodeState.RUNNING: "acts",
         EpisodeState.HEALED: "healed it",
         EpisodeState.ESCALATED: "gave it to people",
+        EpisodeState.ASKED: "waits for approval",
         EpisodeState.WATCHED: "watches",
         EpisodeState.CLOSED: "closed it",
     }[episode.state]
@@ -276,6 +277,8 @@ def _lead(board: Board, firing: list[Row]) -> str:
         text += f" and the loop acts on it (run {run.id}, {run.state})"
     elif episode is not None and episode.state is EpisodeState.NEW and episode.reason:
         text += f" and the loop waits ({episode.reason})"
+    elif episode is not None and episode.state is EpisodeState.ASKED:
+        text += " and the loop waits for approval (`opsloop approvals`)"
     elif episode is not None and episode.state is EpisodeState.ESCALATED:
         text += " and the loop has given it to people"
     return text

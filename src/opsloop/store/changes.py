@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from opsloop.errors import Conflict, Paused, StoreError
+from opsloop.remediation.approval import Approval, Ending
 from opsloop.remediation.episode import Alert, Episode
 from opsloop.remediation.plan import Plan, Run, RunState
 from opsloop.remediation.ports import StepResult, Written
@@ -39,7 +40,8 @@ def intake(c: sqlite3.Connection, alerts: Sequence[Alert], now: float) -> list[i
 
 
 def record(c: sqlite3.Connection, written: Written, now: float) -> Run | None:
-    """Audit row, then the episode, then the run with its locks when the decision is to act."""
+    """Audit row, then the episode; the run with its locks when the decision is to act, the
+    approval when it is to ask."""
     episode, plan = written.episode, written.plan
     found = get(c, "episode", f"episode {episode.id}", id=episode.id)
     acts = written.kind == "act" and plan is not None
@@ -60,6 +62,8 @@ def record(c: sqlite3.Connection, written: Written, now: float) -> Run | None:
         body["attempt"] = written.attempt
     if written.situation:
         body["situation"] = json.loads(written.situation)
+    if written.approval_id is not None:
+        body["approval"] = written.approval_id
     run_id = run["id"] if run is not None else None
     audit.append(c, now, "decision", body, episode_id=episode.id, run_id=run_id)
     execute(
@@ -70,7 +74,78 @@ def record(c: sqlite3.Connection, written: Written, now: float) -> Run | None:
         reason=written.reason,
         due_at=written.due_at,
     )
+    if written.kind == "ask" and plan is not None and written.expires_at is not None:
+        _ask(c, episode.id, plan, written.expires_at, now)
+    if run is not None and written.approval_id is not None:
+        _use(c, written.approval_id, run["id"], now)
     return rows.run(run) if run is not None else None
+
+
+def _ask(c: sqlite3.Connection, episode_id: int, plan: Plan, expires_at: float, now: float) -> None:
+    """Leave an open approval of the same plan as it is; one of another plan is void."""
+    found = c.execute(queries()["approval_of_episode"], {"episode_id": episode_id}).fetchone()
+    if found is not None and found["ended_at"] is None:
+        if found["plan_hash"] == plan.hash:
+            return
+        end_approval(c, found["id"], Ending.VOID, now)
+    values = {"plan": plan.to_json(), "plan_hash": plan.hash, "expires_at": expires_at, "now": now}
+    row = c.execute(queries()["ask"], {"episode_id": episode_id, **values}).fetchone()
+    body = {"approval": row[0], "plan_hash": plan.hash, "expires_at": expires_at}
+    audit.append(c, now, "approval-needed", body, episode_id=episode_id)
+
+
+def _use(c: sqlite3.Connection, approval_id: int, run_id: int, now: float) -> None:
+    try:
+        used = execute(
+            c,
+            "end_approval",
+            id=approval_id,
+            ending=str(Ending.USED),
+            now=now,
+            run_id=run_id,
+            why=None,
+        )
+    except sqlite3.IntegrityError as error:
+        raise Conflict(f"approval {approval_id}", str(error), "decide again") from error
+    if used != 1:
+        raise Conflict(f"approval {approval_id}", "is not open any more", "decide again")
+
+
+def end_approval(
+    c: sqlite3.Connection, approval_id: int, ending: Ending, now: float, why: str | None = None
+) -> None:
+    """End an open approval, with its audit row; one that has ended stays as it is."""
+    found = get(c, "approval", f"approval {approval_id}", id=approval_id)
+    if found["ended_at"] is not None:
+        return
+    body = {"approval": approval_id, "ending": str(ending)} | ({} if why is None else {"why": why})
+    audit.append(c, now, "approval-end", body, episode_id=found["episode_id"])
+    execute(c, "end_approval", id=approval_id, ending=str(ending), now=now, run_id=None, why=why)
+
+
+def answer(
+    c: sqlite3.Connection, approval_id: int, by: str, why: str, now: float, *, agreed: bool
+) -> Approval:
+    """A person's word. Conflict when it was given before, or comes too late."""
+    found = get(c, "approval", f"approval {approval_id}", id=approval_id)
+    thing = f"approval {approval_id}"
+    if found["ended_at"] is not None:
+        raise Conflict(
+            thing, f"is {found['ending']} already", "`opsloop approvals` lists open ones"
+        )
+    if found["approved_by"] and agreed:
+        raise Conflict(thing, f"was approved by {found['approved_by']} before")
+    if not found["asked_at"] <= now < found["expires_at"]:
+        raise Conflict(thing, "has expired", "the loop tells people; act by hand")
+    episode_id = found["episode_id"]
+    if agreed:
+        body = {"approval": approval_id, "by": by, "why": why, "plan_hash": found["plan_hash"]}
+        audit.append(c, now, "approved", body, episode_id=episode_id)
+        execute(c, "approve", id=approval_id, by=by, why=why, now=now)
+    else:
+        end_approval(c, approval_id, Ending.REJECTED, now, f"{by}: {why}" if why else by)
+    execute(c, "make_due", id=episode_id, now=now)
+    return rows.approval(get(c, "approval", thing, id=approval_id))
 
 
 def _may_act(c: sqlite3.Connection, found: sqlite3.Row, written: Written) -> None:

@@ -93,6 +93,41 @@ WHERE lease_holder IS NULL OR lease_holder = :holder OR lease_until <= :now;
 -- The holder is known to be gone.
 UPDATE control SET lease_holder = NULL, lease_until = NULL;
 
+-- ask --
+-- Put a plan before people.
+INSERT INTO approvals (episode_id, plan, plan_hash, asked_at, expires_at)
+VALUES (:episode_id, :plan, :plan_hash, :now, :expires_at) RETURNING id;
+
+-- approval --
+-- One approval.
+SELECT * FROM approvals WHERE id = :id;
+
+-- approval_of_episode --
+-- The newest approval of an episode, open or not.
+SELECT * FROM approvals WHERE episode_id = :episode_id ORDER BY id DESC LIMIT 1;
+
+-- open_approvals --
+-- What waits for people.
+SELECT * FROM approvals WHERE ended_at IS NULL ORDER BY id;
+
+-- all_approvals --
+-- For people: the newest first.
+SELECT * FROM approvals ORDER BY id DESC LIMIT :limit;
+
+-- approve --
+-- A person agrees.
+UPDATE approvals SET approved_by = :by, why = :why, answered_at = :now WHERE id = :id;
+
+-- end_approval --
+-- It is used up, or can no longer be.
+UPDATE approvals SET ending = :ending, ended_at = :now, run_id = :run_id,
+    why = coalesce(:why, why), answered_at = CASE WHEN :why IS NULL THEN answered_at ELSE :now END
+WHERE id = :id AND ended_at IS NULL;
+
+-- make_due --
+-- Decide an episode again, now.
+UPDATE episodes SET due_at = :now WHERE id = :id AND firing = 1;
+
 -- insert_run --
 -- A run as planned.
 INSERT INTO runs (episode_id, policy, service, attempt, state, plan, plan_hash, token,

@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 
 from opsloop import names
+from opsloop.remediation.approval import Approval, Ending
 from opsloop.remediation.episode import Alert, Episode, EpisodeState
 from opsloop.remediation.plan import Plan, Run, RunState
 from opsloop.remediation.ports import ActionRecord, Escalation, PastRun, StepResult
@@ -112,6 +113,21 @@ def action(row: sqlite3.Row) -> ActionRecord:
     if row["ended_at"] is not None:
         result = StepResult(ok=bool(row["ok"]), started=bool(row["started"]), output=row["output"])
     return ActionRecord(row["idx"], row["begun_at"], row["ended_at"], result)
+
+
+def approval(row: sqlite3.Row) -> Approval:
+    return Approval(
+        id=row["id"],
+        episode_id=row["episode_id"],
+        plan=Plan.from_json(row["plan"]),
+        asked_at=row["asked_at"],
+        expires_at=row["expires_at"],
+        approved_by=row["approved_by"],
+        why=row["why"],
+        answered_at=row["answered_at"],
+        ending=None if row["ending"] is None else Ending(row["ending"]),
+        ended_at=row["ended_at"],
+    )
 
 
 def escalation(row: sqlite3.Row) -> Escalation:

@@ -27,7 +27,8 @@ CREATE TABLE episodes (
     annotations TEXT NOT NULL CHECK (annotations GLOB '{*}'),
     firing      INTEGER NOT NULL CHECK (firing IN (0, 1)),
     state       TEXT NOT NULL
-                CHECK (state IN ('new', 'running', 'healed', 'escalated', 'watched', 'closed')),
+                CHECK (state IN ('new', 'running', 'healed', 'asked', 'escalated', 'watched',
+                                 'closed')),
     first_seen  REAL NOT NULL,
     last_seen   REAL NOT NULL,
     ended_at    REAL,
@@ -125,6 +126,41 @@ BEGIN SELECT RAISE(ABORT, 'a finished run does not act'); END;
 CREATE TRIGGER actions_stay BEFORE UPDATE ON actions
 WHEN OLD.ended_at IS NOT NULL OR NEW.begun_at <> OLD.begun_at
 BEGIN SELECT RAISE(ABORT, 'an action begins once and ends once'); END;
+
+-- Plans that wait for a person: bound to the plan, for one use, until they expire.
+CREATE TABLE approvals (
+    id          INTEGER PRIMARY KEY,
+    episode_id  INTEGER NOT NULL REFERENCES episodes (id),
+    plan        TEXT NOT NULL CHECK (json_type(plan) = 'object'),
+    plan_hash   TEXT NOT NULL CHECK (length(plan_hash) = 64),
+    asked_at    REAL NOT NULL,
+    expires_at  REAL NOT NULL CHECK (expires_at > asked_at),
+    approved_by TEXT NOT NULL DEFAULT '',
+    why         TEXT NOT NULL DEFAULT '',
+    answered_at REAL,
+    ending      TEXT CHECK (ending IN ('used', 'rejected', 'expired', 'void', 'over')),
+    ended_at    REAL,
+    run_id      INTEGER UNIQUE REFERENCES runs (id),
+    CHECK ((ending IS NULL) = (ended_at IS NULL)),
+    CHECK ((ending IS 'used') = (run_id IS NOT NULL)),
+    CHECK (approved_by = '' OR answered_at IS NOT NULL),
+    CHECK (ending IS NOT 'used' OR (approved_by <> '' AND ended_at < expires_at))
+) STRICT;
+CREATE UNIQUE INDEX approvals_one_open ON approvals (episode_id) WHERE ended_at IS NULL;
+CREATE INDEX approvals_of_episode ON approvals (episode_id, id);
+
+CREATE TRIGGER approvals_end_once BEFORE UPDATE ON approvals WHEN OLD.ended_at IS NOT NULL
+BEGIN SELECT RAISE(ABORT, 'an approval that ended does not change'); END;
+CREATE TRIGGER approvals_keep_their_plan BEFORE UPDATE ON approvals
+WHEN NEW.plan IS NOT OLD.plan OR NEW.plan_hash IS NOT OLD.plan_hash
+  OR NEW.episode_id IS NOT OLD.episode_id OR NEW.expires_at IS NOT OLD.expires_at
+  OR (OLD.approved_by <> '' AND NEW.approved_by IS NOT OLD.approved_by)
+BEGIN SELECT RAISE(ABORT, 'what was put before people does not change'); END;
+CREATE TRIGGER approvals_are_used_by_their_plan BEFORE UPDATE OF run_id ON approvals
+WHEN NEW.run_id IS NOT NULL AND NOT EXISTS (
+    SELECT 1 FROM runs WHERE id = NEW.run_id AND plan_hash = OLD.plan_hash
+                         AND episode_id = OLD.episode_id)
+BEGIN SELECT RAISE(ABORT, 'an approval is for the plan that was shown'); END;
 
 -- People were told: one per episode. It ends when the episode does, and opens again with it.
 CREATE TABLE escalations (

@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
-import queue
 import sqlite3
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
 from opsloop import names
 from opsloop.errors import NotRunning, Paused, StoreError, StoreUnusable
+from opsloop.remediation.approval import Approval, Ending
 from opsloop.remediation.episode import Alert, Episode, EpisodeState
 from opsloop.remediation.plan import Run, RunState
 from opsloop.remediation.ports import ActionRecord, Escalation, PastRun, StepResult, Written
 from opsloop.store import audit, changes, rows
 from opsloop.store.audit import ChainReport
-from opsloop.store.connection import connect, failures, prepare
+from opsloop.store.connection import prepare
+from opsloop.store.readers import Readers
 from opsloop.store.statements import queries
 from opsloop.store.writer import Writer
 
@@ -38,18 +38,14 @@ class SqliteStore:
             raise StoreUnusable(
                 str(path), "there is no such file", "start the stack with `opsloop up`"
             )
-        self._readers: queue.SimpleQueue[sqlite3.Connection] = queue.SimpleQueue()
-        self._readers.put(prepare(path))
+        self._readers = Readers(path, prepare(path))
+        self._rows, self._row = self._readers.rows, self._readers.row
         self.writer = Writer(path)
         self._stopping = ""
 
     def close(self) -> None:
         self.writer.close()
-        while True:
-            try:
-                self._readers.get_nowait().close()
-            except queue.Empty:
-                return
+        self._readers.close()
 
     def __enter__(self) -> Self:
         return self
@@ -177,6 +173,29 @@ class SqliteStore:
             self._refuse_when_stopping()
         return self.writer.call(lambda c: changes.record(c, written, now))
 
+    def approval_of(self, episode_id: int) -> Approval | None:
+        row = self._row("approval_of_episode", episode_id=episode_id)
+        return None if row is None else rows.approval(row)
+
+    def approvals(self) -> list[Approval]:
+        return [rows.approval(r) for r in self._rows("open_approvals")]
+
+    def all_approvals(self, limit: int = 100) -> list[Approval]:
+        """For people: the newest first, ended ones too."""
+        return [rows.approval(r) for r in self._rows("all_approvals", limit=limit)]
+
+    def answer_approval(
+        self, approval_id: int, by: str, why: str, now: float, *, agreed: bool
+    ) -> Approval:
+        """A person approves or rejects. StoreError when there is none; Conflict when it has
+        ended, expired, or was approved before."""
+        return self.writer.call(
+            lambda c: changes.answer(c, approval_id, by, why, now, agreed=agreed)
+        )
+
+    def end_approval(self, approval_id: int, ending: Ending, now: float) -> None:
+        self.writer.call(lambda c: changes.end_approval(c, approval_id, ending, now))
+
     def run(self, run_id: int) -> Run:
         row = self._row("run", id=run_id)
         if row is None:
@@ -281,7 +300,7 @@ class SqliteStore:
 
     def verify_audit(self) -> ChainReport:
         """Whether every row of the audit is as it was written, and none is missing."""
-        with self._reading() as c:
+        with self._readers.reading() as c:
             c.execute("BEGIN")
             try:
                 return audit.verify(c)
@@ -305,30 +324,6 @@ class SqliteStore:
     def run_counts(self) -> dict[tuple[str, str], int]:
         """(policy, state) -> runs."""
         return {(row[0], row[1]): row[2] for row in self._rows("run_counts")}
-
-    # Reading
-
-    @contextlib.contextmanager
-    def _reading(self) -> Iterator[sqlite3.Connection]:
-        try:
-            connection = self._readers.get_nowait()
-        except queue.Empty:
-            connection = connect(self.path)
-        try:
-            with failures(self.path):
-                yield connection
-        except BaseException:
-            connection.close()  # after an error none of its state is worth keeping
-            raise
-        self._readers.put(connection)
-
-    def _rows(self, name: str, **values: object) -> list[sqlite3.Row]:
-        with self._reading() as c:
-            return c.execute(queries()[name], values).fetchall()
-
-    def _row(self, name: str, **values: object) -> sqlite3.Row | None:
-        found = self._rows(name, **values)
-        return found[0] if found else None
 
     def _episodes(self, name: str, **values: object) -> list[Episode]:
         return [rows.episode(r) for r in self._rows(name, **values)]

@@ -16,9 +16,11 @@ from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 from opsloop import __version__
-from opsloop.errors import OpsloopError, StoreError
+from opsloop.errors import Conflict, OpsloopError, StoreError
+from opsloop.remediation.approval import Approval
 from opsloop.remediation.episode import Episode
 from opsloop.remediation.plan import Run
+from opsloop.report import approvals as approval_rows
 from opsloop.report import episodes as episode_rows
 from opsloop.report import runs as run_rows
 from opsloop.web import intake
@@ -38,6 +40,11 @@ class Records(run_rows.Records, Protocol):
     def paused(self) -> tuple[bool, str]: ...
     def pause(self, why: str, now: float) -> None: ...
     def resume(self, why: str, now: float) -> None: ...
+    def approvals(self) -> list[Approval]: ...
+    def all_approvals(self, limit: int = 100) -> list[Approval]: ...
+    def answer_approval(
+        self, approval_id: int, by: str, why: str, now: float, *, agreed: bool
+    ) -> Approval: ...
 
 
 class Api:
@@ -67,6 +74,12 @@ class Api:
             Route("/api/v1/episodes", self._guard(self.episodes)),
             Route("/api/v1/runs", self._guard(self.runs)),
             Route("/api/v1/runs/{id:int}", self._guard(self.run)),
+            Route("/api/v1/approvals", self._guard(self.approvals)),
+            Route(
+                "/api/v1/approvals/{id:int}/{answer:str}",
+                self._guard(self.answer),
+                methods=["POST"],
+            ),
             Route("/api/v1/pause", self._guard(self.pause), methods=["POST"]),
             Route("/api/v1/resume", self._guard(self.resume), methods=["POST"]),
         ]
@@ -136,6 +149,36 @@ class Api:
         told = await run_in_threadpool(run_rows.gather, self._store, run_id)
         return JSONResponse(run_rows.story(told))
 
+    async def approvals(self, request: Request) -> Response:
+        """?all=1: ended ones too. {"approvals": [...]}."""
+        every = request.query_params.get("all", "0") not in ("0", "", "false")
+        limit = _limit(request)
+        read = (lambda: self._store.all_approvals(limit)) if every else self._store.approvals
+        found = await run_in_threadpool(read)
+        return JSONResponse({"approvals": approval_rows.rows(found, time.time())})
+
+    async def answer(self, request: Request) -> Response:
+        """POST .../ID/approve or .../ID/reject. Body: {"by": "...", "why": "..."}, by required.
+
+        409 when it was answered before, has expired or is over.
+        """
+        number, word = request.path_params["id"], request.path_params["answer"]
+        if word not in ("approve", "reject") or number >= 2**63:
+            raise HTTPException(404, "there is approvals/ID/approve and approvals/ID/reject")
+        body = await _texts(request, ("by", "why"))
+        if not body.get("by"):
+            raise HTTPException(400, 'the body must say who: {"by": "...", "why": "..."}')
+        now = time.time()
+
+        def change() -> Approval:
+            return self._store.answer_approval(
+                number, body["by"][:200], body.get("why", ""), now, agreed=word == "approve"
+            )
+
+        found = await run_in_threadpool(change)
+        self._changed()
+        return JSONResponse(approval_rows.row(found, now))
+
     async def pause(self, request: Request) -> Response:
         """The kill switch. Body, optional: {"why": "..."}."""
         return await self._switch(request, self._store.pause)
@@ -144,7 +187,7 @@ class Api:
         return await self._switch(request, self._store.resume)
 
     async def _switch(self, request: Request, change: Callable[[str, float], None]) -> Response:
-        why = await _why(request)
+        why = (await _texts(request, ("why",))).get("why", "")
         await run_in_threadpool(change, why, time.time())
         self._changed()
         paused, why = await run_in_threadpool(self._store.paused)
@@ -178,23 +221,26 @@ def _limit(request: Request) -> int:
     return min(int(text), MAX_LISTED)
 
 
-async def _why(request: Request) -> str:
+async def _texts(request: Request, known: tuple[str, ...]) -> dict[str, str]:
+    """A small JSON object of texts, each on one line; nothing is as good as {}."""
     parts = b""
     async for chunk in request.stream():
         parts += chunk
         if len(parts) > MAX_CHANGE_BODY:
             raise HTTPException(413, f"the body is larger than {MAX_CHANGE_BODY} bytes")
     if not parts:
-        return ""
+        return {}
     import msgspec
+
+    shape = "{" + ", ".join(f'"{name}": "..."' for name in known) + "}"
 
     try:
         body = msgspec.json.decode(parts, type=dict[str, str])
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
-        raise HTTPException(400, f'the body must be {{"why": "..."}}: {error}') from None
-    if unknown := sorted(body.keys() - {"why"}):
-        raise HTTPException(400, f'the body must be {{"why": "..."}}: {unknown[0]!r} is unknown')
-    return " ".join(body.get("why", "").split())[:1000]
+        raise HTTPException(400, f"the body must be {shape}: {error}") from None
+    if unknown := sorted(body.keys() - set(known)):
+        raise HTTPException(400, f"the body must be {shape}: {unknown[0]!r} is unknown")
+    return {name: " ".join(text.split())[:1000] for name, text in body.items()}
 
 
 async def _http_error(_request: Request, error: Exception) -> Response:
@@ -203,5 +249,7 @@ async def _http_error(_request: Request, error: Exception) -> Response:
 
 
 async def _own_error(_request: Request, error: Exception) -> Response:
+    if isinstance(error, Conflict):
+        return JSONResponse({"error": str(error)}, 409)
     missing = isinstance(error, StoreError) and error.reason == "there is none"
     return JSONResponse({"error": str(error)}, 404 if missing else 503)
