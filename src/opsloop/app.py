@@ -100,6 +100,7 @@ class EngineProcess:
 
     def __init__(self, state: Path, environ: Mapping[str, str]) -> None:
         from opsloop.drivers.alertmanager import Alertmanagers
+        from opsloop.drivers.certificates import CertificateFiles
         from opsloop.drivers.fleet import ProcessFleet
         from opsloop.drivers.http import BasicAuth, HttpClient
         from opsloop.drivers.loop import EngineLoop
@@ -128,11 +129,14 @@ class EngineProcess:
         self.workers = ThreadWorkers(self._wake)
         self.fleet: ProcessFleet | None = None
         self._fleet_type = ProcessFleet
+        self._files_type = CertificateFiles
+        self.certificates = CertificateFiles({})
         self.loop = EngineLoop(self._engine, self.workers)
         self.intake: Intake | None = None
         self.metrics.read_at_scrape(self._facts, _GAUGES)
 
     def _engine(self) -> Engine:
+        from opsloop.compile.places import CATALOG_LINK
         from opsloop.remediation.engine import Engine
 
         given = read_input(self.state)
@@ -140,6 +144,10 @@ class EngineProcess:
             self._supervisor, given.catalog, self.ports, self.state, self.store.wanted
         )
         self.fleet.write_all_targets()
+        beside = self.state / CATALOG_LINK  # an absolute path stands for itself
+        self.certificates = self._files_type(
+            {name: beside / c.file for name, c in given.catalog.certificates.items()}
+        )
         return Engine(
             given,
             store=self.store,
@@ -193,6 +201,9 @@ class EngineProcess:
             "opsloop_config_last_reload_success_timestamp_seconds": {(): self.loop.read_at},
             "opsloop_actions_under_way": {(): float(self.workers.pending)},
             "opsloop_store_commits": {(): float(self.store.writer.commits)},
+            names.CERTIFICATE_NOT_AFTER: {
+                (name,): when for name, when in self.certificates.not_after().items()
+            },
         }
         with contextlib.suppress(StoreError):
             found["opsloop_paused"] = {(): float(self.store.paused()[0])}
@@ -210,6 +221,7 @@ _GAUGES: Final[Mapping[str, str]] = {
     "opsloop_config_last_reload_success_timestamp_seconds": "When engine.json was taken last.",
     "opsloop_actions_under_way": "Actions that were begun and have no result yet.",
     "opsloop_store_commits": "Transactions since the start; each is one fsync.",
+    names.CERTIFICATE_NOT_AFTER: "When a certificate in a file expires. | certificate",
     "opsloop_paused": "1 while the kill switch is on.",
     "opsloop_episodes": "Episodes that are not closed. | state",
 }

@@ -62,6 +62,8 @@ stack:
   loop_interval: 2s
   external_labels: {region: "eu$1"}
   console_url: https://ops.example.com/console/
+  runbook_url: https://runbooks.example.com/alerts
+  clock_skew: 500ms
 processes:
   queue:
     command: ["{python}", queue.py, --port, "{port}", "50% ;of 'it'", "a #b", "{state}/x y", ""]
@@ -80,7 +82,7 @@ services:
     metrics: http
     labels: {product: "sho$p"}
     depends_on: [queue]
-    alerts: {error_ratio: 1%, latency_p95: 250ms, window: 2m}
+    alerts: {error_ratio: 1%, latency_p95: 250ms, window: 2m, min_requests: 300}
   middle:
     team: web
     targets: {files: ["targets/*.yml"]}
@@ -111,16 +113,24 @@ services:
     metrics: http
     alerts: {error_ratio: false, latency_p95: false}
   store: {team: data, tier: 1, process: store, postgres: {port: 5440}, depends_on: [silent]}
-  audit: {team: audit, tier: 4, scrape: {interval: 30s, timeout: 3s}, postgres: {host: 10.0.3.1, database: audit, password_file: audit.pw}}
+  audit: {team: audit, tier: 4, scrape: {interval: 30s, timeout: 3s}, postgres: {host: 10.0.3.1, database: audit, password_file: audit.pw}, alerts: {connections: 60%}}
 hosts:
   local: {}
-  other: {team: data, targets: {static: ["10.0.1.1:9100"]}, disk_full: 95%, memory_high: 80%, mountpoints: "/srv/.+|/data[0-9]"}
-  third: {targets: {files: [hosts.json]}, disk_full: 95%, mountpoints: ".*"}
+  other: {team: data, targets: {static: ["10.0.1.1:9100"]}, disk_full: 95%, disk_will_fill: 4h, memory_high: 80%, mountpoints: "/srv/.+|/data[0-9]"}
+  third: {targets: {files: [hosts.json]}, disk_full: 95%, disk_will_fill: false, mountpoints: ".*"}
 probes:
   front: {target: "https://front.example.com/", team: web, service: front}
   queue: {target: "http://127.0.0.1:{port:queue}/health", service: queue, team: data, interval: 60s}
   port: {type: tcp, target: "10.0.3.1:5432"}
   ping: {type: icmp, target: 10.0.3.1, team: data}
+  mail: {type: tls, target: "mail.example.com:993", expires_within: 10d, interval: 30m}
+  shop: {target: "https://shop.example.com/", expires_within: false}
+certificates:
+  inner: {file: tls/inner.pem, service: front}
+  clients: {file: /etc/clients.pem, expires_within: 30d, team: data}
+backups:
+  nightly: {every: 24h, service: store}
+  quick: {every: 10m, grace: 5m}
 notifications:
   slack: {channel: "#ops"}
   repeat_interval: 2h
@@ -197,6 +207,10 @@ def many(count: int) -> str:
 
 def shop(environ: Mapping[str, str] | None = None) -> Catalog:
     return load(SHOP, environ or {}).catalog
+
+
+def compiled_shop() -> Mapping[str, str]:
+    return compile_catalog(shop(), Options()).files
 
 
 def catalog_of(text: str, folder: Path) -> Catalog:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 from collections.abc import Mapping
 from collections.abc import Set as AbstractSet
 
@@ -13,6 +14,7 @@ from opsloop.catalog import (
     check_processes,
     check_services,
     check_slos,
+    check_watched,
 )
 from opsloop.catalog.explain import nearest
 from opsloop.catalog.fieldpath import Path
@@ -68,13 +70,18 @@ def examine(
     check_slos.slos(scope)
     check_services.hosts(scope)
     check_services.probes(scope)
+    check_watched.expiry_of_probes(scope)
+    check_watched.certificates(scope)
+    check_watched.backups(scope)
+    check_watched.paces(scope)
     check_processes.processes(scope)
     check_notify.notifications(scope)
     _rules(scope)
     _alerts(scope)
     check_policies.policies(scope)
     _silent(scope)
-    if not any(scope.names(section) for section in ("services", "hosts", "probes")):
+    watched = ("services", "hosts", "probes", "certificates", "backups")
+    if not any(scope.names(section) for section in watched):
         scope.error((), "the catalog watches nothing", "add a service, a host or a probe", reads=())
     return scope
 
@@ -114,6 +121,9 @@ def _stack(scope: Scope) -> None:
         )
     _bind(scope)
     scope.labels((*path, "external_labels"), stack.external_labels)
+    if stack.runbook_url is not None and not re.match(r"https?://[^/\s]+", stack.runbook_url):
+        hint = "write it with https://"
+        scope.error((*path, "runbook_url"), f"{stack.runbook_url!r} is no web address", hint)
     for name in stack.binaries:
         if name not in BINARIES:
             hint = nearest(name, BINARIES)

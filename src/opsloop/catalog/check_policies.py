@@ -18,9 +18,18 @@ BURN_ALERTS = (names.SLO_BURN_CRITICAL, names.SLO_BURN_HIGH)
 SLO_ALERTS = (
     *BURN_ALERTS, names.SLO_BUDGET_EXHAUSTED, names.SLO_DATA_MISSING, names.SLO_ERRORS_EXCEED
 )  # fmt: skip
-SIGNAL_ALERTS = (names.SERVICE_DOWN, names.HIGH_ERROR_RATE, names.HIGH_LATENCY)
+SIGNAL_ALERTS = (
+    names.SERVICE_DOWN, names.HIGH_ERROR_RATE, names.HIGH_LATENCY, names.CONNECTIONS_HIGH
+)  # fmt: skip
 SERVICE_ALERTS = SIGNAL_ALERTS + SLO_ALERTS
-OTHER_ALERTS = (names.DISK_FULL, names.MEMORY_HIGH, names.MONITORING_DOWN, names.WATCHDOG)
+OTHER_ALERTS = (
+    names.DISK_FULL, names.DISK_WILL_FILL, names.MEMORY_HIGH, names.CLOCK_SKEW,
+    names.CERTIFICATE_EXPIRING, names.CERTIFICATE_UNREADABLE,
+    names.BACKUP_FAILED, names.BACKUP_STALE, names.BACKUP_MISSING,
+    names.EXPORTER_DOWN, names.MONITORING_DOWN, names.ENGINE_DOWN, names.ENGINE_STUCK,
+    names.SCRAPE_SLOW, names.SAMPLES_DROPPED, names.RULES_FAILING, names.RULES_MISSED,
+    names.NOTIFICATIONS_FAILING, names.TSDB_TROUBLE, names.CONFIG_REJECTED, names.WATCHDOG,
+)  # fmt: skip
 SHIPPED_ALERTS = SERVICE_ALERTS + OTHER_ALERTS
 LONGEST_WINDOW = Duration(60_000)  # of an alert with an automatic policy
 LONGEST_GRACE = Duration(180_000)  # that people are not told
@@ -75,6 +84,8 @@ def occurs(catalog: Catalog, alert: str, service: str) -> bool:
         return own.service == service
     if alert == names.SERVICE_DOWN:
         return given.alerts.service_down
+    if alert == names.CONNECTIONS_HIGH:
+        return given.postgres is not None and given.alerts.connections is not False
     if alert in SLO_ALERTS:
         return bool(given.slos) and (alert not in BURN_ALERTS or bool(_burns(given, alert)))
     if isinstance(given.metrics, Metrics):
@@ -251,7 +262,7 @@ def _window(catalog: Catalog, alert: str, service: str) -> tuple[Path, Duration]
             except ValueError:
                 continue  # promtool names what is wrong with it
         return ("alerts", alert, "expr"), max(ranges)
-    if alert == names.SERVICE_DOWN:
+    if alert in (names.SERVICE_DOWN, names.CONNECTIONS_HIGH):
         return ("services", service), Duration(0)
     if alert in SLO_ALERTS:
         given = catalog.services[service]

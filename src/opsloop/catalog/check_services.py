@@ -32,6 +32,7 @@ def services(scope: Scope) -> None:
         if name in RESERVED_NAMES:
             scope.error(path, f"{name!r} is a part of the stack", "choose another name")
         scope.below_all((*path, "alerts", "error_ratio"), service.alerts.error_ratio)
+        scope.below_all((*path, "alerts", "connections"), service.alerts.connections)
         _source(scope, path, service)
         targets(scope, (*path, "targets"), service.targets)
         if service.process is not None:
@@ -276,7 +277,7 @@ def probes(scope: Scope) -> None:
                 (*path, "target"), f"{probe.target!r} is not an address of the web",
                 "write it with http:// or https://", reads=reads,
             )  # fmt: skip
-        elif probe.type == "tcp" and not re.fullmatch(r"[^/\s]+:\d{1,5}", probe.target):
+        elif probe.type in ("tcp", "tls") and not re.fullmatch(r"[^/\s]+:\d{1,5}", probe.target):
             scope.error((*path, "target"), f"{probe.target!r} is not host:port", reads=reads)
         elif probe.type == "icmp" and not re.fullmatch(r"[^/\s:]+|[0-9a-fA-F:]+", probe.target):
             scope.error((*path, "target"), f"{probe.target!r} is not a host", reads=reads)

@@ -10,7 +10,9 @@ from opsloop.catalog.places import Places
 from opsloop.errors import Problem
 
 # Sections whose entries may be spread over several files; an entry is whole in one of them.
-NAMED_SECTIONS = ("services", "processes", "hosts", "probes", "rules", "alerts")
+NAMED_SECTIONS = (
+    "services", "processes", "hosts", "probes", "certificates", "backups", "rules", "alerts"
+)  # fmt: skip
 
 
 def merge(documents: list[Document]) -> tuple[dict[str, Any], list[Problem]]:

@@ -19,6 +19,7 @@ LabelName = Annotated[str, StringConstraints(pattern=r"^[a-zA-Z_][a-zA-Z0-9_]*$"
 Address = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9.\-\[\]:]+:\d{1,5}$")]
 Severity = Literal["P0", "P1", "P2"]
 Port = Annotated[int, Field(ge=1024, le=65535)]
+EXPIRES_WITHIN = Duration(7 * 86_400_000)
 
 
 class Model(BaseModel):
@@ -46,6 +47,8 @@ class Stack(Model):
     external_labels: dict[LabelName, str] = {}
     slo: StackSLO = StackSLO()
     console_url: str | None = None  # unset: the console's own address
+    runbook_url: str | None = None  # page with a section for each alert; unset: RUNBOOK.md
+    clock_skew: Duration | Literal[False] = Duration(2_000)  # of a host, against Prometheus
     binaries: dict[Name, str] = {}  # program name -> path, wins over PATH
 
     @property
@@ -110,6 +113,8 @@ class ServiceAlerts(Model):
     error_ratio: Share | Literal[False] = Share(0.05)
     latency_p95: Duration | Literal[False] = Duration(500)
     window: Duration = Duration(60_000)  # of the error and latency alerts
+    min_requests: Annotated[int, Field(ge=1)] = 20  # in the window; a share of fewer says nothing
+    connections: Share | Literal[False] = Share(0.80)  # used of a database's max_connections
 
 
 class Postgres(Model):
@@ -168,6 +173,7 @@ class Host(Model):
     targets: Targets = Targets()
     scrape: Scrape = Scrape()
     disk_full: Share = Share(0.85)
+    disk_will_fill: Duration | Literal[False] = Duration(86_400_000)  # at the pace of 6 hours
     memory_high: Share = Share(0.90)
     mountpoints: str = "/|/home.*|/var.*|/srv.*|/data.*"  # regular expression, anchored
 
@@ -175,11 +181,40 @@ class Host(Model):
 class Probe(Model):
     """A look from outside through blackbox-exporter."""
 
-    type: Literal["http", "tcp", "icmp"] = "http"
+    type: Literal["http", "tcp", "icmp", "tls"] = "http"
     target: Text
     team: Name = "platform"
     service: Name | None = None
     interval: Duration | None = None
+    expires_within: Duration | Literal[False] = EXPIRES_WITHIN  # of tls and https: too soon
+
+    @property
+    def shows_certificate(self) -> bool:
+        return self.type == "tls" or (self.type == "http" and self.target.startswith("https://"))
+
+
+class Certificate(Model):
+    """A certificate in a file that the engine reads; with several in it, the first to expire."""
+
+    file: Text  # PEM, relative to the catalog's folder
+    expires_within: Duration = EXPIRES_WITHIN
+    service: Name | None = None
+    team: Name | None = None  # unset: the service's, else platform
+
+
+class Backup(Model):
+    """A backup that `opsloop backup-run NAME` runs, and how often it must succeed."""
+
+    every: Duration
+    grace: Duration | None = None  # how late it may be; unset: a quarter of `every`
+    service: Name | None = None
+    team: Name | None = None  # unset: the service's, else platform
+
+    @property
+    def oldest(self) -> Duration:
+        """How old the last success may be."""
+        grace = int(self.every) // 4 if self.grace is None else int(self.grace)
+        return Duration(int(self.every) + grace)
 
 
 class Rule(Model):
@@ -238,6 +273,8 @@ class Catalog(Model):
     processes: dict[Name, Process] = {}
     hosts: dict[Name, Host] = {}
     probes: dict[Name, Probe] = {}
+    certificates: dict[Name, Certificate] = {}
+    backups: dict[Name, Backup] = {}
     notifications: Notifications = Notifications()
     rules: dict[MetricName, Rule] = {}
     alerts: dict[AlertName, Alert] = {}

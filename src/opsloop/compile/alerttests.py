@@ -8,6 +8,7 @@ from opsloop import names
 from opsloop.catalog.model import AlertTest, Catalog
 from opsloop.catalog.units import Duration
 from opsloop.compile import testcases
+from opsloop.compile.alertrule import OWN
 from opsloop.compile.alerts import GROUP_ALERTS, GROUP_LOOP, AlertRule, interval_of
 from opsloop.compile.conditions import Clause
 from opsloop.compile.prometheus import up_jobs
@@ -30,8 +31,8 @@ def test_files(catalog: Catalog, rules: list[AlertRule], groups: list[str]) -> d
     """
     found: dict[str, str] = {}
     for rule in rules:
-        stem = f"{rule.alert}.{rule.policy}" if rule.policy else rule.alert
-        if rule.shape == "own":
+        stem = rule.stem
+        if rule.shape == OWN:
             found |= _own(catalog, rule, stem, groups)
             continue
         for at, subject in enumerate(_subjects(catalog, rule)):
@@ -82,7 +83,7 @@ def _test(rule: AlertRule, case: Case) -> dict[str, Any]:
         }
         if value is not None:
             labels = {**case.labels, **rule.labels}
-            said = {k: w.render(labels, value) for k, w in rule.annotations.items()}
+            said = {k: w.render(case.labels, value) for k, w in rule.annotations.items()}
             check["exp_alerts"] = [{"exp_labels": labels, "exp_annotations": said}]
         checks.append(check)
     return {

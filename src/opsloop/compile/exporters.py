@@ -16,6 +16,11 @@ def blackbox_yml() -> str:
                 "http_2xx": {"prober": "http", "http": ip},
                 "tcp_connect": {"prober": "tcp", "tcp": ip},
                 "icmp": {"prober": "icmp", "icmp": ip},
+                # An expiry is to be read also when it is past, or of an authority of one's own.
+                "tls_connect": {
+                    "prober": "tcp",
+                    "tcp": {**ip, "tls": True, "tls_config": {"insecure_skip_verify": True}},
+                },
             }
         }
     )

@@ -8,6 +8,7 @@ from opsloop import names
 from opsloop.catalog.facts import AlertFacts, EngineInput
 from opsloop.catalog.model import Catalog
 from opsloop.catalog.units import Duration
+from opsloop.compile.alertrule import OWN
 from opsloop.compile.alerts import AlertRule, interval_of
 from opsloop.compile.options import Options
 from opsloop.compile.prometheus import up_jobs
@@ -42,7 +43,7 @@ def facts_of(catalog: Catalog, rule: AlertRule) -> AlertFacts:
         severity=rule.severity,
         condition=_condition(rule),
         fresh=_fresh(catalog, rule),
-        sli=rule.sli if rule.shape != "own" else _answering(catalog, rule),
+        sli=rule.sli if rule.shape != OWN else _answering(catalog, rule),
         window_s=look_back(catalog, rule).seconds,
         interval_s=interval_of(catalog, rule).seconds,
         grace_s=grace_of(catalog, rule).seconds,
@@ -103,7 +104,7 @@ def grace_of(catalog: Catalog, rule: AlertRule) -> Duration:
 
 def look_back(catalog: Catalog, rule: AlertRule) -> Duration:
     """How long the condition can outlast its cause; of a user's alert, its `for` and a scrape."""
-    if rule.shape != "own":
+    if rule.shape != OWN:
         return rule.window
     scrapes = [
         int(scrape_interval(catalog, s)) + int(scrape_timeout(catalog, s)) for s in rule.subjects
@@ -113,7 +114,7 @@ def look_back(catalog: Catalog, rule: AlertRule) -> Duration:
 
 def _condition(rule: AlertRule) -> str:
     """The alert's expression; labels that only the rule adds are put on the series."""
-    if rule.shape != "own":
+    if rule.shape != OWN:
         return rule.expr
     expr = f"(\n{rule.expr}\n)"
     kept = (names.SERVICE, names.TEAM, names.TIER, names.ENVIRONMENT)

@@ -49,7 +49,7 @@ def _within_service(catalog: Catalog) -> list[Node]:
         },
         {  # a database that hangs keeps its exporter waiting
             "source_matchers": [down],
-            "target_matchers": [_is("alertname", names.MONITORING_DOWN)],
+            "target_matchers": [_is("alertname", names.EXPORTER_DOWN)],
             "equal": [names.SERVICE, names.INSTANCE, names.ENVIRONMENT],
         },
     ]

@@ -17,8 +17,10 @@ STATE = "%(ENV_OPSLOOP_STATE)s"
 PYTHON = "%(ENV_OPSLOOP_PYTHON)s"
 CATALOG_DIR = "%(ENV_OPSLOOP_CATALOG_DIR)s"
 _WEB_CONFIG = f"--web.config.file={STATE}/{names.SECRETS_DIR}/{names.SECRET_WEB_CONFIG}"
-# These only log errors where there is no systemd, and nobody fills a textfile folder.
-_QUIET = ("--no-collector.systemd", "--no-collector.textfile", "--no-collector.thermal_zone")
+# These only log errors where there is no systemd.
+_QUIET = ("--no-collector.systemd", "--no-collector.thermal_zone")
+# What `opsloop backup-run` leaves.
+_TEXTFILE = f"--collector.textfile.directory={STATE}/{names.TEXTFILE_DIR}"
 _WORD = re.compile(r"\{(python|port|slot|state|catalog_dir|port:[a-z][a-z0-9-]*)\}")
 _ENV = re.compile(r"%\(ENV_[A-Z_]+\)s")
 
@@ -166,7 +168,9 @@ def _stack(catalog: Catalog, options: Options) -> list[Program]:
             directory=f"{build}/alertmanager",  # its secret files are relative to it
             priority=30,
         ),
-        Program("node-exporter", exporter("node-exporter", ports.node_exporter, *_QUIET)),
+        Program(
+            "node-exporter", exporter("node-exporter", ports.node_exporter, *_QUIET, _TEXTFILE)
+        ),
         Program(
             "blackbox-exporter",
             exporter(
@@ -198,7 +202,6 @@ def _postgres_exporter(catalog: Catalog, database: places.Database) -> Program:
             _binary("postgres-exporter"),
             f"--web.listen-address={address}",
             _WEB_CONFIG,
-            "--disable-settings-metrics",
         ),
         environment=(
             ("DATA_SOURCE_PASS_FILE", secret),

@@ -14,6 +14,7 @@ from opsloop.compile.yamltext import dump
 from opsloop.errors import InputError
 
 OWN_TEAM = "platform"
+SETTING_READ = "pg_settings_max_connections"
 OWN_TIER = "2"
 OWN_JOBS = (
     "alertmanager",
@@ -27,7 +28,7 @@ _STACK_AUTH = {
     "username": names.SCRAPE_USER,
     "password_file": f"{_SECRETS}/{names.SECRET_SCRAPE_PASSWORD}",
 }
-MODULES = {"http": "http_2xx", "tcp": "tcp_connect", "icmp": "icmp"}
+MODULES = {"http": "http_2xx", "tcp": "tcp_connect", "icmp": "icmp", "tls": "tls_connect"}
 
 Labels: TypeAlias = Mapping[str, str]
 Job: TypeAlias = dict[str, Any]
@@ -230,7 +231,22 @@ def _database(catalog: Catalog, options: Options, name: str, labels: Labels) -> 
         "basic_auth": _STACK_AUTH,
         "static_configs": [{"targets": [exporter]}],
         "relabel_configs": _stamp({**labels, names.INSTANCE: database.instance}),
+        "metric_relabel_configs": _one_setting(),
     }
+
+
+def _one_setting() -> list[Job]:
+    """Of the hundreds of settings that the exporter tells, the one that an alert reads."""
+    mark, metric = "__tmp_kept", ["__name__"]
+    return [
+        {"source_labels": metric, "regex": SETTING_READ, "target_label": mark, "replacement": "1"},
+        {
+            "source_labels": [mark, *metric],
+            "regex": ";pg_settings_.*",
+            "action": "drop",
+        },
+        {"regex": mark, "action": "labeldrop"},
+    ]
 
 
 def _probe(catalog: Catalog, options: Options, name: str, probe: Probe) -> Job:

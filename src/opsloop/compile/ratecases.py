@@ -1,4 +1,4 @@
-"""The cases of HighErrorRate and HighLatency: shares of bad events over two windows."""
+"""The cases of alerts on shares of bad events: over two windows, with enough events, or one."""
 
 from __future__ import annotations
 
@@ -48,10 +48,22 @@ class _Rate:
     value: Callable[[float], float]  # the alert's value at a share of bad events
     lines: Callable[[Sequence[Load], Labels], list[Line]]
     left_out: Labels | None = None  # labels of bad events that its selectors leave out
+    kept: Labels | None = None  # the labels of its alert; unset: those of its subject
 
     @property
     def wait(self) -> int:
         return ticks_in(self.subject.rule.for_, self.tick)
+
+    @property
+    def labels(self) -> Labels:
+        return self.subject.kept if self.kept is None else self.kept
+
+    @property
+    def least(self) -> float:
+        """Events that the long window must hold, as samples count them: `increase` takes what it
+        sees for as much as the whole window would show."""
+        clause = self.subject.clause
+        return clause.least * self.long * int(self.tick) / int(clause.window)
 
     @property
     def limit(self) -> int:
@@ -74,12 +86,14 @@ class _Rate:
                 testseries.over(bad, at, window) / testseries.over(events, at, window)
                 for window in (self.long, self.short)
             ]
-            found.append(self.value(shares[0]) if min(shares) > self.share else None)
+            enough = testseries.over(events, at, self.long) >= self.least
+            fires = enough and min(shares) > self.share
+            found.append(self.value(shares[0]) if fires else None)
         return found
 
     def plain(self, value: float) -> bool:
         """Whether no annotation rounds the value on an edge, where its last bit would decide."""
-        labels = self.subject.kept
+        labels = self.labels
         return all(
             w.render(labels, value * (1 - 1e-9)) == w.render(labels, value * (1 + 1e-9))
             for w in self.subject.rule.annotations.values()
@@ -117,11 +131,41 @@ def _rate_cases(r: _Rate) -> Iterator[Case]:
     yield _case(r, "does not fire just below its limit", lambda _: steady(r.limit - 1), shouting)
     if burst := _burst(r, near):
         yield _case(r, "does not fire for a short burst", lambda _: [calm, burst, quiet])
+    if r.least:
+        yield from _few(r)
     yield Case("no data", r.tick, checks=never(r.long))
     gone = r.lines([Load(EVENTS, EVENTS, calm.ticks)], s.target)
-    yield Case("the series end", r.tick, s.kept, gone, [(calm.ticks + r.long + 1, None)])
+    yield Case("the series end", r.tick, r.labels, gone, [(calm.ticks + r.long + 1, None)])
     idle = r.lines([Load(0, 0, r.long + 1)], s.target)
-    yield Case("no traffic", r.tick, s.kept, idle, never(r.long))
+    yield Case("no traffic", r.tick, r.labels, idle, never(r.long))
+
+
+def _few(r: _Rate) -> Iterator[Case]:
+    """Half of all events are bad, and they are hardly too few for the window, or just enough."""
+
+    def loads(part: float) -> list[Load]:
+        each = part * r.least / r.long
+        return [Load(each, each / 2, 2 * r.long + r.wait + 2)]
+
+    yield _case(r, "does not fire for a handful of events", lambda _: loads(0.97))
+    yield _case(r, "fires when there are enough", lambda _: loads(1.03))
+    few = [Load(0, 0, r.long + 2), Load(0.9 * r.least, 0.9 * r.least, 1), Load(0, 0, r.long)]
+    series = r.lines(few, r.subject.target)
+    yield Case("a few errors at a time", r.tick, r.labels, series, never(2 * r.long + 3))
+
+
+def share_cases(
+    s: Subject, lines: Callable[[Sequence[Load], Labels], list[Line]], kept: Labels
+) -> Iterator[Case]:
+    """Of an alert on the share of bad events in one window, as counters tell them."""
+    tick, long, short = _ticks(s.clause)
+    limit = s.clause.threshold
+    rate = _Rate(s, tick, long, short, limit, lambda share: share, lines, kept=kept)
+    yield from _rate_cases(rate)
+    calm = long + 2
+    reset = [Load(EVENTS, 0, calm)]
+    series = [Line(x.series, f"{x.values} 0x{long + 2}") for x in lines(reset, s.target)]
+    yield Case("a restart is none", tick, kept, series, never(calm + long))
 
 
 def _case(
@@ -142,7 +186,7 @@ def _case(
         if all(r.plain(value) for _, value in checks if value is not None):
             break
     lines = [*r.lines(chosen, r.subject.target), *others]
-    return Case(name, r.tick, r.subject.kept, lines, checks)
+    return Case(name, r.tick, r.labels, lines, checks)
 
 
 def _burst(r: _Rate, near: float) -> Load | None:

@@ -68,9 +68,11 @@ class Signal:
     def _service(self) -> str:
         return one_of(names.SERVICE, self.services)
 
+    def _series(self, selector: str, suffix: str = "") -> str:
+        return Selector.parse(selector).where(self._service, suffix=suffix)
+
     def _rate(self, selector: str, window: Duration | None, suffix: str = "") -> str:
-        series = Selector.parse(selector).where(self._service, suffix=suffix)
-        return f"rate({series}[{window or self.window}])"
+        return f"rate({self._series(selector, suffix)}[{window or self.window}])"
 
     def requests(self, window: Duration | None = None) -> str | None:
         """Events a second by service."""
@@ -88,6 +90,19 @@ class Signal:
         if requests is None or errors is None:
             return None
         return f"(\n  {errors}\nor\n  0 * {requests}\n)\n/\n({requests} > 0)"
+
+    def events(self) -> str | None:
+        """How many events the window holds, by service."""
+        if (text := self.metrics.requests) is None:
+            return None
+        return f"sum by ({BY_SERVICE}) (increase({self._series(text)}[{self.window}]))"
+
+    def timed(self) -> str | None:
+        """How many events of the histogram the window holds, by service."""
+        if (text := self.metrics.latency) is None:
+            return None
+        series = Selector.parse(text).where(f'le="+Inf",{self._service}', suffix="_bucket")
+        return f"sum by ({BY_SERVICE}) (increase({series}[{self.window}]))"
 
     def latency(self, quantile: float, window: Duration | None = None) -> str | None:
         """A quantile in seconds; NaN without traffic."""

@@ -43,7 +43,8 @@ def slo_specs(catalog: Catalog, options: Options) -> list[SLOSpec]:
     """
     prometheus = places.address(catalog.stack.bind, options.ports.prometheus)
     policies = {p: texts.in_words(catalog, p) for p in sorted(catalog.remediation.policies)}
-    links = Links(texts.console(catalog, options), f"http://{prometheus}", policies)
+    console, runbook = texts.console(catalog, options), catalog.stack.runbook_url or "RUNBOOK.md"
+    links = Links(console, f"http://{prometheus}", policies, runbook)
     return [
         _spec(catalog, links, service, name, slo)
         for service, declared in sorted(catalog.services.items())

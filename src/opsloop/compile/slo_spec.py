@@ -69,6 +69,7 @@ class Links:
     console: str
     prometheus: str
     policies: Mapping[str, str] = field(default_factory=dict)
+    runbook: str = "RUNBOOK.md"  # with a section for each alert
 
 
 Source = Counters | Rates | Ratio | Age | Runs

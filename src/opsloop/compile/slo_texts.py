@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote as escape
 
 from opsloop import names
+from opsloop.compile import firststeps
 from opsloop.compile.slo_names import (
     BUDGET_EXHAUSTED,
     BURN_CRITICAL,
@@ -17,7 +18,7 @@ from opsloop.compile.slo_names import (
     SLO,
     TOTAL_TILE,
 )
-from opsloop.compile.texts import NOBODY, default_runbook
+from opsloop.compile.texts import NOBODY
 from opsloop.compile.wording import ByLabel, Label, Wording
 
 if TYPE_CHECKING:
@@ -34,13 +35,14 @@ IMPACT = {
 
 
 def common(alert: str, members: Sequence[SLOSpec], policy: str | None) -> dict[str, Wording]:
-    """impact, runbook, dashboard, console and remediation of an alert of these objectives."""
-    runbooks = {s.service: s.runbook or default_runbook(alert) for s in members}
+    """impact, first steps, runbook, dashboard, console and remediation of an alert of these objectives."""
+    page = links.runbook if (links := members[0].links) else "RUNBOOK.md"
+    runbooks = {s.service: s.runbook or f"{page}#{alert.lower()}" for s in members}
     found = {
         "impact": Wording.of(IMPACT[alert]),
+        "first_steps": firststeps.wording(alert),
         "runbook": Wording.of(ByLabel.of(names.SERVICE, runbooks)),
     }
-    links = members[0].links
     if links is not None:
         series = TOTAL_TILE if alert == DATA_MISSING else LEFT_RATIO
         graph = f"{links.prometheus}/graph?g0.tab=0&g0.range_input=1h&g0.expr="

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TypeAlias
 
 from opsloop import names
 from opsloop.catalog.model import Catalog
 from opsloop.catalog.units import Duration
-from opsloop.compile.alerts import AlertRule
+from opsloop.compile.alerts import AlertRule, interval_of
 from opsloop.compile.conditions import Clause
 from opsloop.compile.prometheus import OWN_TEAM, labels_of, service_labels
 from opsloop.compile.selectors import quote
@@ -35,16 +35,25 @@ class Subject:
     @property
     def target(self) -> Labels:
         """The labels of its targets, without instance and job."""
-        if self.rule.shape in (names.DISK_FULL, names.MEMORY_HIGH):
+        if self.rule.about == "host":
             return labels_of(self.catalog, self.name, self.catalog.hosts[self.name].team)
-        if self.rule.shape == names.MONITORING_DOWN:
-            return labels_of(self.catalog, self.name, OWN_TEAM)
-        return service_labels(self.catalog, self.name)
+        if self.rule.about == "service":
+            return service_labels(self.catalog, self.name)
+        return labels_of(self.catalog, self.name, OWN_TEAM)
 
     @property
     def kept(self) -> Labels:
-        """The labels that the alert keeps, without instance."""
+        """The labels that the alert keeps of its series, without instance."""
+        if self.rule.about == "declared":
+            return {}
         return {k: self.target[k] for k in names.SERVICE_LABELS}
+
+
+def rhythm(s: Subject) -> tuple[Duration, int]:
+    """(tick, ticks of `for`): a long `for` is tested in few ticks."""
+    if not s.rule.for_:
+        return interval_of(s.catalog, s.rule), 0
+    return Duration(int(s.rule.for_) // 4), 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +78,10 @@ class Case:
     labels: Labels = field(default_factory=dict)
     series: Sequence[Line] = ()
     checks: Sequence[Check] = ()
+
+
+def renamed(case: Case, name: str) -> Case:
+    return replace(case, name=name)
 
 
 def counter(phases: Sequence[Phase], start: float = START) -> str:

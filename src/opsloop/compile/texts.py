@@ -9,7 +9,7 @@ from opsloop import names
 from opsloop.catalog.model import Catalog
 from opsloop.catalog.policy import Policy, Step
 from opsloop.catalog.units import Duration, Share
-from opsloop.compile import places
+from opsloop.compile import firststeps, places
 from opsloop.compile.conditions import Clause
 from opsloop.compile.options import Options
 from opsloop.compile.wording import ByLabel, Label, Raw, Value, Wording
@@ -35,7 +35,15 @@ def service(
     window = ByLabel.of(names.SERVICE, {s: str(c.window) for s, c in subjects})
     users = _dependents(catalog)
     dependents = ByLabel.of(names.SERVICE, {s: users.get(s, "") for s in services})
-    if alert == names.SERVICE_DOWN:
+    if alert == names.CONNECTIONS_HIGH:
+        summary = Wording.of(_SERVICE, " has used ", _RATIO, " of its connections")
+        description = Wording.of(
+            _RATIO, " of the connections that ", _INSTANCE, " of ", _SERVICE,
+            " allows are in use (limit ", limit, ").",
+        )  # fmt: skip
+        impact = "When none is left, its clients are refused."
+        series = "pg_stat_database_numbackends"
+    elif alert == names.SERVICE_DOWN:
         summary = Wording.of(_INSTANCE, " of ", _SERVICE, " is down")
         description = Wording.of(
             "Prometheus gets no answer from ", _INSTANCE, " of ", _SERVICE, ", which should run."
@@ -58,64 +66,39 @@ def service(
         )  # fmt: skip
         impact = "Users wait."
         series = names.LATENCY_P95
+    runbooks = {s: _runbook(catalog, s, alert) for s in services}
     return {
         "summary": summary,
         "description": description,
         "impact": Wording.of(impact, dependents),
-        "runbook": Wording.of(
-            ByLabel.of(names.SERVICE, {s: _runbook(catalog, s, alert) for s in services})
-        ),
-        **_links(catalog, options, series),
+        "first_steps": firststeps.wording(alert),
+        "runbook": Wording.of(ByLabel.of(names.SERVICE, runbooks)),
+        **links(catalog, options, series),
         "remediation": Wording.of(in_words(catalog, policy)),
     }
 
 
-def host(
-    catalog: Catalog, options: Options, alert: str, clauses: list[Clause]
+def page(
+    catalog: Catalog,
+    options: Options,
+    alert: str,
+    *,
+    summary: Wording,
+    description: Wording,
+    impact: str,
+    graph: str,
+    console_page: Wording | None = None,
 ) -> dict[str, Wording]:
-    """The annotations of a shipped alert about hosts."""
-    limits = {s: str(Share(c.threshold)) for c in clauses for s in c.subjects}
-    limit = ByLabel.of(names.SERVICE, limits)
-    if alert == names.DISK_FULL:
-        summary = Wording.of(Label("mountpoint"), " of ", _SERVICE, " is ", _RATIO, " full")
-        description = Wording.of(
-            "The file system ", Label("mountpoint"), " of ", _SERVICE, " (", _INSTANCE,
-            ") is ", _RATIO, " full (limit ", limit, ").",
-        )  # fmt: skip
-        impact = "Programs that write there will fail."
-        series = "host:disk:ratio"
-    else:
-        summary = Wording.of(_SERVICE, " has used ", _RATIO, " of its memory")
-        description = Wording.of(
-            _RATIO, " of the memory of ", _SERVICE, " (", _INSTANCE, ") is in use (limit ",
-            limit, ").",
-        )  # fmt: skip
-        impact = "The kernel will begin to kill programs."
-        series = "host:memory:ratio"
+    """The annotations of an alert that no policy meets; graph: a query without templates."""
+    shown = console_page or Wording.of(f"{console(catalog, options)}/alerts?alertname={alert}")
     return {
         "summary": summary,
         "description": description,
         "impact": Wording.of(impact),
-        "runbook": Wording.of(default_runbook(alert)),
-        **_links(catalog, options, series),
-        "remediation": Wording.of(NOBODY),
-    }
-
-
-def monitoring(catalog: Catalog, options: Options) -> dict[str, Wording]:
-    """The annotations of MonitoringDown."""
-    return {
-        "summary": Wording.of("Monitoring of ", _SERVICE, " (", _INSTANCE, ") does not answer"),
-        "description": Wording.of(
-            "Prometheus cannot read ",
-            _SERVICE,
-            " (",
-            _INSTANCE,
-            "): a part of the stack or an exporter is down.",
-        ),
-        "impact": Wording.of("What it watches or does is not seen or not done meanwhile."),
-        "runbook": Wording.of(default_runbook(names.MONITORING_DOWN)),
-        **_links(catalog, options, "up"),
+        "first_steps": firststeps.wording(alert),
+        "runbook": Wording.of(runbook(catalog, alert)),
+        "dashboard": Wording.of(_graph(catalog, options) + quote(graph, safe="")),
+        "console": shown,
         "remediation": Wording.of(NOBODY),
     }
 
@@ -123,29 +106,36 @@ def monitoring(catalog: Catalog, options: Options) -> dict[str, Wording]:
 def own(catalog: Catalog, options: Options, name: str, policy: str | None) -> dict[str, Wording]:
     """The annotations of a user's alert: their words, our links."""
     alert = catalog.alerts[name]
-    runbook = alert.runbook
-    if runbook is None and alert.service in catalog.services:
-        runbook = catalog.services[alert.service or ""].runbook
+    page_of = alert.runbook
+    if page_of is None and alert.service in catalog.services:
+        page_of = catalog.services[alert.service or ""].runbook
     found: dict[str, Wording] = {"summary": Raw.of(alert.summary)}
     if alert.description:
         found["description"] = Raw.of(alert.description)
-    found["runbook"] = Raw.of(runbook or default_runbook(name))
+    found["first_steps"] = firststeps.for_own(alert.service)
+    found["runbook"] = Raw.of(page_of or runbook(catalog, name))
     found["console"] = Wording.of(f"{console(catalog, options)}/alerts?alertname={name}")
     found["remediation"] = Wording.of(in_words(catalog, policy))
     return found
 
 
-def watchdog() -> dict[str, Wording]:
-    return {
-        "summary": Wording.of("The way from Prometheus to the engine works"),
-        "description": Wording.of(
+def watchdog(catalog: Catalog, options: Options) -> dict[str, Wording]:
+    return page(
+        catalog,
+        options,
+        names.WATCHDOG,
+        summary=Wording.of("The way from Prometheus to the engine works"),
+        description=Wording.of(
             "This alert always fires; the engine counts the seconds since it last heard of it."
         ),
-    }
+        impact="None: it is when this alert is missing that something is wrong.",
+        graph="opsloop_watchdog_timestamp_seconds",
+    )
 
 
-def default_runbook(alert: str) -> str:
-    return f"RUNBOOK.md#{alert.lower()}"
+def runbook(catalog: Catalog, alert: str) -> str:
+    """The section of an alert: on the catalog's own page, else in RUNBOOK.md."""
+    return f"{catalog.stack.runbook_url or 'RUNBOOK.md'}#{alert.lower()}"
 
 
 def console(catalog: Catalog, options: Options) -> str:
@@ -160,8 +150,8 @@ def in_words(catalog: Catalog, name: str | None) -> str:
         return NOBODY
     policy = catalog.remediation.policies[name]
     mode = {
-        "auto": "acts by itself",
-        "approve": "waits for a person's approval",
+        "auto": "is set to act by itself (unless the loop is paused)",
+        "approve": "waits for a person's approval (and while the loop is paused)",
         "dry-run": "only says what it would do",
         "off": "is off",
     }[catalog.remediation.mode_of(name)]
@@ -191,7 +181,7 @@ def _limit(alert: str, clause: Clause) -> str:
 
 
 def _runbook(catalog: Catalog, name: str, alert: str) -> str:
-    return catalog.services[name].runbook or default_runbook(alert)
+    return catalog.services[name].runbook or runbook(catalog, alert)
 
 
 def _dependents(catalog: Catalog) -> dict[str, str]:
@@ -206,13 +196,16 @@ def _dependents(catalog: Catalog) -> dict[str, str]:
     }
 
 
-def _links(catalog: Catalog, options: Options, series: str) -> Mapping[str, Wording]:
+def links(catalog: Catalog, options: Options, series: str) -> Mapping[str, Wording]:
     """A graph of the series that the alert is about, and the alert's page in the console."""
-    server = places.address(catalog.stack.bind, options.ports.prometheus)
     before = quote(f'{series}{{service="', safe="")
     after = quote('"}', safe="")
-    graph = f"http://{server}/graph?g0.tab=0&g0.range_input=1h&g0.expr={before}"
     return {
-        "dashboard": Wording.of(graph, _SERVICE, after),
+        "dashboard": Wording.of(f"{_graph(catalog, options)}{before}", _SERVICE, after),
         "console": Wording.of(f"{console(catalog, options)}/services/", _SERVICE),
     }
+
+
+def _graph(catalog: Catalog, options: Options) -> str:
+    server = places.address(catalog.stack.bind, options.ports.prometheus)
+    return f"http://{server}/graph?g0.tab=0&g0.range_input=1h&g0.expr="

@@ -19,10 +19,10 @@ class Label:
 
 @dataclass(frozen=True, slots=True)
 class Value:
-    """The alert's value with its unit: a ratio as percentage, seconds as duration, or how many
-    times."""
+    """The alert's value with its unit: a ratio as percentage, seconds as duration, how many
+    times, or how many."""
 
-    unit: Literal["humanizePercentage", "humanizeDuration", "times"]
+    unit: Literal["humanizePercentage", "humanizeDuration", "times", "count"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +45,10 @@ class ByLabel:
 
 
 Part = str | Label | Value | ByLabel
-_FUNCTIONS = {"times": 'printf "%.1f"'}  # where the template's word is another one
+_FUNCTIONS = {
+    "times": 'printf "%.1f"',
+    "count": 'printf "%.0f"',
+}  # where the template's word is another one
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +68,20 @@ class Wording:
     def render(self, labels: Mapping[str, str], value: float) -> str:
         """What Prometheus makes of it; for tests, with values of few digits."""
         return "".join(_render(p, labels, value) for p in self.parts)
+
+    def bound(self, labels: Mapping[str, str]) -> Wording:
+        """The same with labels that are known already: a template does not see those that only
+        the rule adds."""
+        return Wording(
+            tuple(
+                labels[p.name] if isinstance(p, Label) and p.name in labels else p
+                for p in self.parts
+            )
+        )
+
+    def in_general(self, labels: Mapping[str, str]) -> str:
+        """The text for some of its labels; what is known only when it fires is named in <>."""
+        return "".join(_in_general(p, labels) for p in self.parts)
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +133,14 @@ def _render(part: Part, labels: Mapping[str, str], value: float) -> str:
     return part
 
 
+def _in_general(part: Part, labels: Mapping[str, str]) -> str:
+    if isinstance(part, Value):
+        return "<value>"
+    if isinstance(part, Label):
+        return labels.get(part.name, f"<{part.name}>")
+    return _render(part, labels, 0.0)
+
+
 def _times(value: float) -> str:
     return f"{value:.1f}"
 
@@ -150,4 +175,13 @@ def _long_duration(seconds: float) -> str:
     return f"{sign}{mins}m {secs}s"
 
 
-_UNITS = {"humanizePercentage": _percentage, "humanizeDuration": _duration, "times": _times}
+def _count(value: float) -> str:
+    return f"{value:.0f}"
+
+
+_UNITS = {
+    "humanizePercentage": _percentage,
+    "humanizeDuration": _duration,
+    "times": _times,
+    "count": _count,
+}

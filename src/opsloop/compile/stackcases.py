@@ -1,0 +1,217 @@
+"""The cases of alerts about the stack itself."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+
+from opsloop import names
+from opsloop.compile import conditions_stack as on
+from opsloop.compile import ratecases, testseries
+from opsloop.compile.countercases import counter_cases
+from opsloop.compile.gaugecases import Gauge, gauge_cases
+from opsloop.compile.testseries import INSTANCE_A, STRANGER, Case, Labels, Line, Subject, never
+from opsloop.compile.upcases import up_cases
+
+
+def _base(s: Subject) -> Labels:
+    return {**s.target, "job": s.name, names.INSTANCE: INSTANCE_A}
+
+
+def _kept(s: Subject) -> Labels:
+    return {**s.kept, names.INSTANCE: INSTANCE_A}
+
+
+def _other(s: Subject) -> Labels:
+    return {**_base(s), "job": STRANGER, names.SERVICE: STRANGER}
+
+
+def _down(s: Subject) -> Iterator[Case]:
+    yield from up_cases(s, "up", {**s.target, "job": s.name})
+
+
+def _engine_down(s: Subject) -> Iterator[Case]:
+    """Also when it is not scraped at all, so that no data is a fault."""
+    tick, wait = testseries.rhythm(s)
+    gauge = Gauge(
+        bad=0,
+        good=1,
+        value=0.0,
+        lines=lambda values: [Line.of("up", _base(s), values)],
+        kept=s.kept,
+        strangers=[Line.of("up", _other(s), "1x60")],
+    )
+    never_there = {"no data", "the series end"}
+    yield from (case for case in gauge_cases(s, gauge) if case.name not in never_there)
+    checks = [*testseries.turns([0.0] * (wait + 3), wait), (wait + 2, 0.0)]
+    yield Case("fires when it is not scraped", tick, s.kept, checks=checks)
+
+
+def _engine_stuck(s: Subject) -> Iterator[Case]:
+    if on.LOOP_SILENT in s.clause.expr:
+        yield from _plain_gauge(s, on.LOOP_SILENT, 1.02 * s.clause.threshold, 0.98)
+    elif on.ACTIVE in s.clause.expr:
+        yield from _gauge(s, on.ACTIVE, bad=0, good=1, value=0.0)
+    else:
+        yield from _unheard(s)
+
+
+def _plain_gauge(s: Subject, metric: str, bad: float, within: float) -> Iterator[Case]:
+    return _gauge(s, metric, bad=bad, good=within * s.clause.threshold, value=bad)
+
+
+def _gauge(
+    s: Subject, metric: str, *, bad: float, good: float, value: float, more: Sequence[str] = (),
+    kept: Labels | None = None,
+) -> Iterator[Case]:  # fmt: skip
+    """more: further series of the subject, as metrics that are 1."""
+
+    def lines(values: str, labels: Labels) -> list[Line]:
+        others = [Line.of(name, labels, "1x90") for name in more]
+        return [Line.of(metric, labels, values), *others]
+
+    gauge = Gauge(
+        bad=bad,
+        good=good,
+        value=value,
+        lines=lambda values: lines(values, _base(s)),
+        kept={**_kept(s), **(kept or {})},
+        strangers=lines(f"{testseries.number(bad)}x90", _other(s)),
+    )
+    yield from gauge_cases(s, gauge)
+
+
+def _unheard(s: Subject) -> Iterator[Case]:
+    """Seconds since the Watchdog was heard; never heard (0), since the engine's start."""
+    tick, wait = testseries.rhythm(s)
+    late = int(s.clause.threshold / tick.seconds) + 1  # ticks that are too long
+    quiet = late + wait + 4
+
+    def lines(heard: str, labels: Labels, started: float = -9000) -> list[Line]:
+        start = Line.of(on.STARTED, labels, testseries.number(started) + "x90")
+        return [Line.of(on.WATCHDOG_HEARD, labels, heard), start]
+
+    def case(name: str, heard: str, checks: Sequence[testseries.Check], started: float) -> Case:
+        series = [*lines(heard, _base(s), started), *lines("1x90", _other(s))]
+        return Case(name, tick, _kept(s), series, checks)
+
+    step = tick.seconds
+    often = f"1+{testseries.number(step)}x2"  # at each tick, the last time at 2 ticks
+    moment = 1 + 2 * step
+    holds = [
+        at * step - moment if at * step - moment > s.clause.threshold and at < 3 + quiet else None
+        for at in range(quiet + 8)
+    ]
+    again = testseries.number((3 + quiet) * step)
+    gone = f"{often} {testseries.number(moment)}x{quiet - 1} {again}+{testseries.number(step)}x6"
+    yield case("fires when it is heard no more, and resolves", gone,
+               testseries.turns(holds, wait), -9000)  # fmt: skip
+    yield case("does not fire while it is heard", f"1+{testseries.number(step)}x30", never(20),
+               -9000)  # fmt: skip
+    start = 2 * step + 1
+    holds = [
+        at * step - start if at * step - start > s.clause.threshold else None
+        for at in range(late + wait + 6)
+    ]
+    checks = testseries.turns(holds, wait)
+    yield case("fires when it was never heard", "0x60", checks, start)
+    yield case("waits after a restart", f"{often} 0x{late}", never(late + 2), 3 * step)
+    yield Case("no data", tick, checks=never(9))
+
+
+def _slow(s: Subject) -> Iterator[Case]:
+    limit = s.clause.threshold
+    yield from _gauge(
+        s, "scrape_duration_seconds", bad=round(limit * 1.02, 6), good=round(limit * 0.98, 6),
+        value=round(limit * 1.02, 6), more=["up"], kept={"job": s.name},
+    )  # fmt: skip
+    tick, wait = testseries.rhythm(s)
+    down = [
+        Line.of("scrape_duration_seconds", _base(s), f"{limit * 2:g}x60"),
+        Line.of("up", _base(s), "0x60"),
+    ]
+    yield Case("is no matter of a target that is down", tick, series=down, checks=never(wait + 3))
+
+
+def _counters(*metrics: str, **labels: str) -> Callable[[Subject], Iterator[Case]]:
+    """Each of the metrics alone, while the others stand still."""
+
+    def cases(s: Subject) -> Iterator[Case]:
+        for metric in metrics:
+            others = [m for m in metrics if m != metric]
+
+            def lines(values: str, metric: str = metric) -> list[Line]:
+                return [Line.of(metric, {**_base(s), **labels}, values)]
+
+            still = [Line.of(m, {**_base(s), **labels}, "7x90") for m in others]
+            strange = [Line.of(m, {**_other(s), **labels}, "0+9x90") for m in metrics]
+            for case in counter_cases(s, lines, {**_kept(s), **labels}, [*still, *strange]):
+                yield testseries.renamed(case, f"{metric}: {case.name}")
+
+    return cases
+
+
+def _tsdb(s: Subject) -> Iterator[Case]:
+    if on.WAL_CORRUPTIONS not in s.clause.expr:
+        yield from _counters(*on.TSDB_FAILURES)(s)
+        return
+    tick, wait = testseries.rhythm(s)
+    hour = int(on.TSDB_WINDOW.seconds)
+
+    def lines(damaged: int, started: float, labels: Labels) -> list[Line]:
+        return [
+            Line.of(on.WAL_CORRUPTIONS, labels, f"{damaged}x60"),
+            Line.of(on.STARTED, labels, f"{testseries.number(started)}x60"),
+        ]
+
+    def case(name: str, damaged: int, started: float, holds: list[float | None]) -> Case:
+        series = [*lines(damaged, started, _base(s)), *lines(3, 0, _other(s))]
+        fires = any(v is not None for v in holds)
+        checks = testseries.turns(holds, wait) if fires else never(len(holds) - 1)
+        return Case(name, tick, _kept(s), series, checks)
+
+    step = tick.seconds
+    ends = 8  # the tick at which its start is an hour ago
+    holds = [2.0 if at < ends else None for at in range(ends + 4)]
+    yield case("damage at the start is told for an hour", 2, ends * step - hour, holds)
+    yield case("none, nothing is told", 0, 0, [None] * 9)
+    yield case("long ago, nothing is told", 2, -2.0 * hour, [None] * 9)
+    yield Case("no data", tick, checks=never(9))
+
+
+def _config(s: Subject) -> Iterator[Case]:
+    yield from _gauge(s, on.RELOADED[s.name], bad=0, good=1, value=0.0)
+
+
+def _shares(s: Subject, failed: str, every: str, **labels: str) -> Iterator[Case]:
+    def lines(loads: Sequence[ratecases.Load], target: Labels) -> list[Line]:
+        where = {**target, "job": target[names.SERVICE], names.INSTANCE: INSTANCE_A, **labels}
+        bad = testseries.counter([(x.bad, x.ticks) for x in loads])
+        total = testseries.counter([(x.events, x.ticks) for x in loads])
+        return [Line.of(failed, where, bad), Line.of(every, where, total)]
+
+    yield from ratecases.share_cases(s, lines, {**_kept(s), **labels})
+
+
+def _missed(s: Subject) -> Iterator[Case]:
+    return _shares(s, on.TURNS_MISSED, on.TURNS, rule_group="loop.yml;loop")
+
+
+def _notifications(s: Subject) -> Iterator[Case]:
+    if s.name == on.PROMETHEUS:
+        return _shares(s, on.ALERTS_DROPPED, on.ALERTS_SENT)
+    return _shares(s, on.MESSAGES_FAILED, on.MESSAGES, integration="slack")
+
+
+CASES: Mapping[str, Callable[[Subject], Iterator[Case]]] = {
+    names.EXPORTER_DOWN: _down,
+    names.MONITORING_DOWN: _down,
+    names.ENGINE_DOWN: _engine_down,
+    names.ENGINE_STUCK: _engine_stuck,
+    names.SCRAPE_SLOW: _slow,
+    names.SAMPLES_DROPPED: _counters(*on.DROPPED_SAMPLES),
+    names.RULES_FAILING: _counters(on.RULE_FAILURES, rule_group="loop.yml;loop"),
+    names.RULES_MISSED: _missed,
+    names.NOTIFICATIONS_FAILING: _notifications,
+    names.TSDB_TROUBLE: _tsdb,
+    names.CONFIG_REJECTED: _config,
+}

@@ -1,0 +1,46 @@
+"""RUNBOOK.md has a section for every shipped alert, and alerts point to sections that are there."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from opsloop.catalog.check_policies import SHIPPED_ALERTS
+from opsloop.compile import firststeps
+from opsloop.compile.alertrule import SEVERITY
+from tests.compile import catalogs
+
+RUNBOOK = (Path(__file__).parents[2] / "RUNBOOK.md").read_text()
+SECTIONS = dict(re.findall(r"^## (\w+)\n(.*?)(?=^## |\Z)", RUNBOOK, re.MULTILINE | re.DOTALL))
+
+
+@pytest.mark.parametrize("alert", SHIPPED_ALERTS)
+def test_every_alert_has_its_section(alert: str) -> None:
+    section = SECTIONS[alert]
+    words = ("**Meaning.**", "**Impact.**", "**First steps.**", "**The loop**")
+    places = [section.find(word) for word in words]
+    assert -1 not in places, f"{alert} lacks {words[places.index(-1)]}"
+    assert places == sorted(places)
+    steps = section[places[2] : places[3]]
+    assert re.findall(r"^(\d)\. ", steps, re.MULTILINE)[:2] == ["1", "2"]
+
+
+def test_severities_are_those_of_the_rules() -> None:
+    for alert, severity in SEVERITY.items():
+        assert re.findall(r"Severity (P\d)", SECTIONS[alert]) == [severity], alert
+
+
+def test_every_shipped_alert_has_first_steps() -> None:
+    assert set(firststeps.STEPS) == set(SHIPPED_ALERTS)
+
+
+def test_what_alerts_point_to_is_there() -> None:
+    anchors = {name.lower() for name in SECTIONS}
+    linked = set()
+    for path, text in catalogs.compiled_shop().items():
+        if path.startswith("prometheus/rules/"):
+            linked |= set(re.findall(r"RUNBOOK\.md#([\w-]+)", text))
+    assert len(linked) > 20
+    assert linked <= anchors
