@@ -10,6 +10,8 @@ import pytest
 from opsloop.catalog.check_policies import SHIPPED_ALERTS
 from opsloop.compile import firststeps
 from opsloop.compile.alertrule import SEVERITY
+from opsloop.compile.bundle import compile_catalog
+from opsloop.compile.options import Options
 from tests.compile import catalogs
 
 RUNBOOK = (Path(__file__).parents[2] / "RUNBOOK.md").read_text()
@@ -44,3 +46,23 @@ def test_what_alerts_point_to_is_there() -> None:
             linked |= set(re.findall(r"RUNBOOK\.md#([\w-]+)", text))
     assert len(linked) > 20
     assert linked <= anchors
+
+
+def test_the_catalogs_own_runbook_has_each_alert_of_each_service(tmp_path: Path) -> None:
+    catalog = catalogs.catalog_of(catalogs.EVERYTHING, tmp_path)
+    text = compile_catalog(catalog, Options()).files["RUNBOOK.md"]
+    sections = dict(re.findall(r"^## ([^\n]+)\n(.*?)(?=^## |\Z)", text, re.MULTILINE | re.DOTALL))
+    for name in ("front", "queue", "errors-elsewhere"):
+        assert f"HighErrorRate: {name}" in sections
+    for title in ("ServiceDown: store", "DiskFull: other", "BackupStale: nightly", "EngineDown: engine",
+                  "CertificateExpiring: probe mail", "CertificateExpiring: inner",
+                  "QueueStuck: queue", "ExporterDown: node-exporter", "Watchdog"):  # fmt: skip
+        assert title in sections, title
+    front = sections["HighErrorRate: front"]
+    assert "limit 1%" in front
+    assert "<value> of requests to front failed" in front
+    assert "Team web." in front
+    assert "https://runbooks.example.com/front" in front
+    assert "3. " in front
+    assert "https://runbooks.example.com/alerts#servicedown" in sections["ServiceDown: store"]
+    assert "Severity P2. Team data." in sections["BackupFailed: nightly"]

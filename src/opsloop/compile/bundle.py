@@ -21,6 +21,7 @@ from opsloop.compile.options import Options
 from opsloop.compile.prometheus import prometheus_yml
 from opsloop.compile.routes import routes_yml
 from opsloop.compile.rules import record_groups
+from opsloop.compile.runbook import RUNBOOK_MD, runbook_md
 from opsloop.compile.slo_alerts import slo_alerts
 from opsloop.compile.slo_resolve import slo_specs
 from opsloop.compile.slo_rules import slo_groups
@@ -60,6 +61,7 @@ def compile_catalog(catalog: Catalog, options: Options) -> Bundle:
         names.BLACKBOX_YML: blackbox_yml(),
         names.SUPERVISORD_CONF: supervisord_conf(catalog, options),
         names.ENGINE_JSON: engine_json(catalog, options, rules, objectives),
+        RUNBOOK_MD: runbook_md(catalog, rules, objectives),
     }
     for group in groups:
         files[f"{RULES_DIR}/{group['name']}.yml"] = dump({"groups": [group]})
