@@ -131,13 +131,24 @@ class Built:
     targets: tuple[Target, ...]
 
     def windows(self, alert: str, service: str) -> list[tuple[float, float]]:
-        """(window in seconds, threshold) of each look-back of an alert about this service."""
+        """(window in seconds, threshold) of each look-back of an alert on a service's rates."""
         for rule in self.made:
             for clause in rule.clauses:
-                if rule.alert == alert and service in clause.subjects and clause.window:
+                if rule.alert == alert and service in clause.subjects and clause.metrics:
                     both = {clause.window, clause.short}
                     return [(w.seconds, clause.threshold) for w in sorted(both)]
         return []
+
+    def limit(self, alert: str, service: str) -> tuple[float, float]:
+        """(threshold, window in seconds) of another alert about this service or host."""
+        for rule in self.made:
+            for clause in rule.clauses:
+                if rule.alert == alert and service in (
+                    *clause.subjects,
+                    rule.labels.get("service"),
+                ):
+                    return clause.threshold, clause.window.seconds
+        return 0.0, 0.0
 
     def wait(self, alert: str, service: str) -> float:
         """The `for` of an alert about this service, seconds."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from benchmarks.alert_metrics import DISK, MEMORY
@@ -23,8 +23,8 @@ SYMPTOMS = ("HighErrorRate", "HighLatency", "SLODataMissing", *BURNING)
 class Incident:
     """`minutes` from its begin to its end. must: (alert, service) pairs. may: alerts besides.
 
-    share: of events that are bad, for alerts on rates. lead: seconds from its begin until what a
-    gauge alert looks at crosses its limit. pages: to people, at most. history: minutes of calm
+    share: of events that are bad, for alerts on rates. lead: seconds from its begin until what
+    another alert looks at is beyond its limit, of that limit and its window (seconds). pages: to people, at most. history: minutes of calm
     that alerts of objectives are shown before it.
     """
 
@@ -34,7 +34,7 @@ class Incident:
     effects: tuple[Effect, ...]
     may: tuple[str, ...] = ()
     share: float = 1.0
-    lead: float = 0.0
+    lead: Callable[[float, float], float] = lambda _limit, _window: 0.0
     hour: int = 11
     pages: int = 1
     history: int = 720
@@ -77,8 +77,8 @@ def _services() -> Sequence[Incident]:
         """What services that need the database answer meanwhile."""
         return tuple(_while(minutes, "errors", s, share) for s in ("api", "checkout", "search"))
 
-    def dead(name: str, service: str, effects: tuple[Effect, ...], **more: int) -> Incident:
-        return Incident(name, 12, ((down, service),), effects, SYMPTOMS, **more)
+    def dead(name: str, service: str, effects: tuple[Effect, ...], hour: int = 11) -> Incident:
+        return Incident(name, 12, ((down, service),), effects, SYMPTOMS, hour=hour)
 
     return (
         dead("an instance dies", "checkout", (_while(12, "down", "checkout", nth=0),)),
@@ -121,6 +121,9 @@ def _objectives() -> Sequence[Incident]:
                  (_while(120, "errors", "checkout", 0.03),), BURNING, 0.03),
         Incident("0.5% of requests fail for 16 hours", 960, (("SLOBurnRateHigh", "api"),),
                  (_while(960, "errors", "api", 0.005),), BURNING, 0.005, history=2160),
+        Incident("a month's budget is spent in hours", 300, (("SLOBudgetExhausted", "checkout"),),
+                 (_while(300, "errors", "checkout", 0.04),), (*BURNING, "HighErrorRate"), 0.04,
+                 history=7500),
         Incident("a service's metrics are gone", 30, (("SLODataMissing", "search"),),
                  (_while(30, "down", "search"),), ("ServiceDown", *BURNING)),
     )  # fmt: skip
@@ -129,17 +132,19 @@ def _objectives() -> Sequence[Incident]:
 def _hosts(names: set[str]) -> Sequence[Incident]:
     exporter = "ExporterDown" if "ExporterDown" in names else "MonitoringDown"
     free, var = "node_filesystem_avail_bytes", {"mountpoint": "/var"}
-    quick = (0.3 - 0.15) / 0.3 * 40 * MINUTE  # until 85% of what begins at 70% and ends at 100%
-    slow_fill = Effect(free, "host/web-1", -8 * HOUR, BEGIN + 180 * MINUTE, 0.36 * DISK,
-                       to=0.16 * DISK, labels=var)  # fmt: skip
+    pace = 0.017 * DISK / HOUR  # full within a day, from a third free
+    first, last = 0.38 * DISK, 0.38 * DISK - pace * 7.5 * HOUR
+    filling = Effect(free, "host/web-1", -2 * HOUR, 5.5 * HOUR, first, last, labels=var)
     return (
         Incident("a file system is nearly full", 40, (("DiskFull", "web-1"),),
                  (_while(40, free, "host/web-1", 0.08 * DISK, labels=var),), ("DiskWillFill",)),
         Incident("a file system fills within the hour", 40, (("DiskFull", "db-1"),),
                  (_while(40, free, "host/db-1", 0.3 * DISK, to=0.0, labels=var),),
-                 ("DiskWillFill",), lead=quick),
-        Incident("a file system will be full tomorrow", 180, (("DiskWillFill", "web-1"),),
-                 (slow_fill,), lead=3 * HOUR - BEGIN),
+                 ("DiskWillFill",),
+                 lead=lambda limit, _: (limit - 0.7) / 0.3 * 40 * MINUTE),
+        # A pace is known when the disk was seen for half of the time that it is measured over.
+        Incident("a file system will be full tomorrow", 300, (("DiskWillFill", "web-1"),),
+                 (filling,), lead=lambda _, window: window / 2 - BEGIN),
         Incident("memory is used up", 20, (("MemoryHigh", "local"),),
                  (_while(20, "node_memory_MemAvailable_bytes", "node-exporter", 0.05 * MEMORY),)),
         Incident("a clock is wrong", 30, (("ClockSkew", "db-1"),),
@@ -154,22 +159,30 @@ def _hosts(names: set[str]) -> Sequence[Incident]:
         Incident("connections run out", 20, (("ConnectionsHigh", "orders-db"),),
                  (_while(20, "pg_stat_database_numbackends", "orders-db", 93.0),)),
         Incident("a certificate runs out", 60, (("CertificateExpiring", "checkout"),),
-                 (_while(60, "probe_ssl_earliest_cert_expiry", "probe/front",
-                         START + 0.0),)),
+                 (_while(60, "probe_ssl_earliest_cert_expiry", "probe/front", float(START)),)),
+        Incident("a certificate's file is gone", 60, (("CertificateUnreadable", "internal"),),
+                 (_while(60, "opsloop_certificate_not_after_timestamp_seconds", "engine", None),),
+                 lead=lambda _, window: window),
         Incident("a backup fails", 60, (("BackupFailed", "orders-db"),),
                  (_while(60, "opsloop_backup_success", "node-exporter", 0.0),)),
         Incident("a backup does not run", 120, (("BackupStale", "orders-db"),),
                  (_while(120, "opsloop_backup_last_success_timestamp_seconds", "node-exporter",
-                         START + 0.0),)),
+                         float(START)),)),
+        Incident("a backup was never set up", 33 * 60, (("BackupMissing", "orders-db"),),
+                 tuple(_while(33 * 60, f"opsloop_backup_{what}", "node-exporter", None)
+                       for what in ("success", "last_success_timestamp_seconds"))),
     )  # fmt: skip
 
 
 def _stack(names: set[str]) -> Sequence[Incident]:
     engine = "EngineDown" if "EngineDown" in names else "MonitoringDown"
 
-    def counted(name: str, alert: str, job: str, metric: str) -> Incident:
-        """Something that fails once in ten seconds."""
-        return Incident(name, 30, ((alert, job),), (_while(30, metric, job, 0.1),), lead=10.0)
+    def counted(name: str, alert: str, job: str, metric: str, often: float = 0.1) -> Incident:
+        """Something that fails so often in a second; a share of all that passes its limit later."""
+        return Incident(
+            name, 40, ((alert, job),), (_while(40, metric, job, often),),
+            lead=lambda limit, window: max(1 / often, limit * window * 0.1 / often),
+        )  # fmt: skip
 
     return (
         Incident("the engine is down", 20, ((engine, "engine"),),
@@ -177,8 +190,14 @@ def _stack(names: set[str]) -> Sequence[Incident]:
         Incident("the engine hangs", 20, ((engine, "engine"),),
                  (_while(20, "hang", "engine"),),
                  ("CertificateUnreadable", "EngineStuck", "ScrapeSlow")),
+        Incident("the engine decides nothing", 20, (("EngineStuck", "engine"),),
+                 (_while(20, "opsloop_loop_silent_seconds", "engine", 3600.0),)),
         Incident("alertmanager is down", 20, (("MonitoringDown", "alertmanager"),),
                  (_while(20, "down", "alertmanager"),), ("NotificationsFailing",)),
+        Incident("a target answers late", 40, (("ScrapeSlow", "web-1"),),
+                 (_while(40, "scrape_duration_seconds", "host/web-1", 9.5),)),
+        counted("a target tells samples twice", "SamplesDropped", "prometheus",
+                "prometheus_target_scrapes_sample_duplicate_timestamp_total"),
         counted("a rule fails", "RuleEvaluationFailing", "prometheus",
                 "prometheus_rule_evaluation_failures_total"),
         counted("rules are too slow", "RuleEvaluationMissed", "prometheus",
@@ -186,7 +205,7 @@ def _stack(names: set[str]) -> Sequence[Incident]:
         counted("no message reaches people", "NotificationsFailing", "alertmanager",
                 "alertmanager_notifications_failed_total"),
         counted("compactions fail", "TSDBTrouble", "prometheus",
-                "prometheus_tsdb_compactions_failed_total"),
+                "prometheus_tsdb_compactions_failed_total", 1 / 60),
         Incident("a configuration is refused", 30, (("ConfigReloadFailed", "prometheus"),),
                  (_while(30, "prometheus_config_last_reload_successful", "prometheus", 0.0),)),
     )  # fmt: skip
@@ -212,10 +231,10 @@ def _day(day: int, chance: random.Random) -> Iterator[Effect]:
     part = chance.choice(("alertmanager", "engine", "blackbox-exporter", "host/web-1", "host/db-1"))
     at = base + chance.uniform(0, 23) * HOUR
     yield Effect("down", part, at, at + chance.uniform(5, 25))
-    if chance.random() < 0.3:  # one message has to be sent twice
+    if chance.random() < 0.3:  # a machine too busy to evaluate in time, once
         at = base + chance.uniform(0, 23) * HOUR
-        metric = "alertmanager_notifications_failed_total"
-        yield Effect(metric, "alertmanager", at, at + 60, 1 / 60, labels={"integration": "slack"})
+        metric = "prometheus_rule_group_iterations_missed_total"
+        yield Effect(metric, "prometheus", at, at + 60, 1 / 60)
 
 
 def _deploy(service: str, at: float, chance: random.Random) -> Iterator[Effect]:

@@ -14,19 +14,21 @@ DISK = 200e9
 MEMORY = 16e9
 CERTIFICATE = 60 * DAY  # until a certificate expires
 BACKUP_AT = 2 * HOUR  # of the day
+RULE_GROUP: Mapping[str, str] = {"rule_group": "rules/alerts.yml;alerts"}
 # Counters that stand still while all is well, by the part that shows them.
 STILL: Mapping[str, tuple[tuple[str, Mapping[str, str]], ...]] = {
     "prometheus": (
-        ("prometheus_rule_evaluation_failures_total", {"rule_group": "rules/alerts.yml;alerts"}),
+        ("prometheus_rule_evaluation_failures_total", RULE_GROUP),
         (
             "prometheus_rule_group_iterations_missed_total",
-            {"rule_group": "rules/alerts.yml;alerts"},
+            RULE_GROUP,
         ),
         ("prometheus_notifications_dropped_total", {}),
         ("prometheus_notifications_errors_total", {"alertmanager": "http://127.0.0.1:9093"}),
         ("prometheus_tsdb_compactions_failed_total", {}),
         ("prometheus_tsdb_wal_corruptions_total", {}),
         ("prometheus_tsdb_wal_writes_failed_total", {}),
+        ("prometheus_tsdb_wal_truncations_failed_total", {}),
         ("prometheus_tsdb_head_truncations_failed_total", {}),
         ("prometheus_tsdb_checkpoint_creations_failed_total", {}),
         ("prometheus_tsdb_checkpoint_deletions_failed_total", {}),
@@ -48,13 +50,20 @@ STILL: Mapping[str, tuple[tuple[str, Mapping[str, str]], ...]] = {
 # Gauges that have one value while all is well.
 STEADY: Mapping[str, tuple[tuple[str, float], ...]] = {
     "prometheus": (
+        ("process_start_time_seconds", 1.7e9),
         ("prometheus_config_last_reload_successful", 1),
         ("prometheus_notifications_queue_length", 0),
         ("prometheus_notifications_queue_capacity", 10000),
         ("prometheus_notifications_alertmanagers_discovered", 1),
     ),
     "alertmanager": (("alertmanager_config_last_reload_successful", 1),),
-    "engine": (("opsloop_paused", 0), ("opsloop_queue_oldest_seconds", 0)),
+    "engine": (
+        ("process_start_time_seconds", 1.7e9),
+        ("opsloop_config_last_reload_successful", 1),
+        ("opsloop_active", 1),
+        ("opsloop_paused", 0),
+        ("opsloop_loop_silent_seconds", 1),
+    ),
 }
 
 
@@ -72,6 +81,11 @@ def metrics_of(target: Target) -> list[Shown]:
         found += _probe()
     if target.job == "engine":
         found += _engine()
+    if target.job == "prometheus":
+        found += [
+            Shown("prometheus_notifications_sent_total", _often, counter=True),
+            Shown("prometheus_rule_group_iterations_total", _often, RULE_GROUP, counter=True),
+        ]
     if target.job == "alertmanager":
         found += [
             Shown("alertmanager_notifications_total", _often, {"integration": i}, counter=True)
@@ -169,7 +183,6 @@ def _probe() -> Iterator[Shown]:
 
 def _engine() -> Iterator[Shown]:
     yield Shown("opsloop_watchdog_timestamp_seconds", lambda at, _: at - 5)
-    yield Shown("opsloop_engine_tick_timestamp_seconds", lambda at, _: at - 1)
     named = {"certificate": "internal"}
     yield Shown(
         "opsloop_certificate_not_after_timestamp_seconds", lambda at, _: at + CERTIFICATE, named

@@ -5,22 +5,23 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import accumulate
 
 from benchmarks._output import Result, percentile
 from benchmarks.alert_catalog import SCRAPE_S, Built
-from benchmarks.alert_incidents import BEGIN, Incident
+from benchmarks.alert_incidents import BEGIN, MINUTE, Incident
 from benchmarks.alert_people import People, Told
 from benchmarks.alert_replay import Firing
+from benchmarks.alert_world import BASE_ERRORS, rate
 from opsloop import names
+from opsloop.catalog.units import Duration
 from opsloop.compile.options import Options
 from opsloop.compile.slo_alerts import missing_after
 from opsloop.compile.slo_resolve import slo_specs
 from opsloop.compile.slo_spec import SLOSpec
 
 INTERVALS = 2
-TILE_S = 60.0
 QUANTILE = 0.95
-LINGERS_S = SCRAPE_S  # until a scrape shows that it is over
 NO_INCIDENT = "no incident of this kind yet"
 
 
@@ -52,10 +53,10 @@ def results(
     minimum = Minimum(built)
     scores = {rule.alert: Score() for rule in built.rules if rule.severity}
     pages: list[tuple[Incident, list[Told]]] = []
-    for incident, firings in incidents:
+    for nth, (incident, firings) in enumerate(incidents):
         told = people.told(firings)
         pages.append((incident, told))
-        _detected(scores, minimum, incident, firings)
+        _detected(scores, minimum, incident, nth, firings)
         _right(scores, incident, told)
     noise = [_quiet(scores, firings, people.told(firings)) for firings in weeks]
     severity = {rule.alert: rule.severity for rule in built.rules}
@@ -64,12 +65,18 @@ def results(
         *_pages(pages),
     ]
     for alert, score in sorted(scores.items(), key=lambda item: (severity[item[0]], item[0])):
-        found += _of_alert(alert, score, severity[alert], length * len(weeks))
+        every = [rule.every for rule in built.rules if rule.alert == alert]
+        interval = max(SCRAPE_S, *every)
+        found += _of_alert(alert, score, severity[alert], length * len(weeks), interval)
     return found
 
 
 def _detected(
-    scores: dict[str, Score], minimum: Minimum, incident: Incident, firings: Sequence[Firing]
+    scores: dict[str, Score],
+    minimum: Minimum,
+    incident: Incident,
+    nth: int,
+    firings: Sequence[Firing],
 ) -> None:
     for alert, service in incident.must:
         score = scores[alert]
@@ -84,7 +91,7 @@ def _detected(
             continue
         score.found += 1
         took = min(begins) - BEGIN
-        least = minimum.of(alert, service, incident)
+        least = minimum.of(alert, service, incident, nth)
         score.detect.append(took)
         score.minimum.append(least)
         score.late.append(took - least)
@@ -183,7 +190,7 @@ def _pages(found: Sequence[tuple[Incident, list[Told]]]) -> Iterator[Result]:
 
 
 def _pager(incident: Incident, late: bool) -> Callable[[Told], bool]:
-    return lambda t: bool(t.new) and t.at >= BEGIN and (t.at > incident.end + LINGERS_S) is late
+    return lambda t: bool(t.new) and t.at >= BEGIN and (t.at > incident.end) is late
 
 
 def _most(name: str, counts: Sequence[tuple[int, str]], limit: int, more: str = "") -> Result:
@@ -193,7 +200,9 @@ def _most(name: str, counts: Sequence[tuple[int, str]], limit: int, more: str = 
     return Result(name, float(max(n for n, _ in counts)), "", limit, note=note)
 
 
-def _of_alert(alert: str, score: Score, severity: str, weeks: float) -> Iterator[Result]:
+def _of_alert(
+    alert: str, score: Score, severity: str, weeks: float, interval: float
+) -> Iterator[Result]:
     name = f"{alert} ({severity})"
     unheard = f"; fired {score.unheard} times unheard by people" if score.unheard else ""
     yield Result(f"{name}: per quiet week", score.quiet / weeks, "", note=unheard.strip("; "))
@@ -215,17 +224,13 @@ def _of_alert(alert: str, score: Score, severity: str, weeks: float) -> Iterator
                  limit=f"arithmetic minimum {least} s",
                  note=f"p50 {p50:.0f} s, max {most:.0f} s")  # fmt: skip
     yield Result(f"{name}: beyond its arithmetic minimum, most", max(score.late), "s",
-                 INTERVALS * _interval(alert),
+                 INTERVALS * interval,
                  limit="two intervals")  # fmt: skip
 
 
 def _names(before: str, found: Iterable[str]) -> str:
     text = ", ".join(found)
     return f"{before}: {text}" if text else ""
-
-
-def _interval(alert: str) -> float:
-    return TILE_S if alert.startswith("SLO") else float(SCRAPE_S)
 
 
 class Minimum:
@@ -235,34 +240,45 @@ class Minimum:
         self._built = built
         self._specs = slo_specs(built.catalog, Options())
 
-    def of(self, alert: str, service: str, incident: Incident) -> float:
-        """Seconds from the incident's begin."""
+    def of(self, alert: str, service: str, incident: Incident, nth: int) -> float:
+        """Seconds from the begin of the incident, which is the nth."""
         if any(r.alert == alert and r.of_objectives for r in self._built.rules):
-            return self._of_objective(alert, service, incident.share)
+            return self._of_objective(alert, service, incident, nth)
         wait = self._built.wait(alert, service)
         windows = self._built.windows(alert, service)
         if not windows:
-            return incident.lead + wait
+            return incident.lead(*self._built.limit(alert, service)) + wait
         limits = (1 - QUANTILE if alert == names.HIGH_LATENCY else t for _, t in windows)
         filled = (w * t / incident.share for (w, _), t in zip(windows, limits, strict=True))
         return max(filled) + wait
 
-    def _of_objective(self, alert: str, service: str, share: float) -> float:
+    def _of_objective(self, alert: str, service: str, incident: Incident, nth: int) -> float:
         specs = [s for s in self._specs if s.service == service]
         if alert == names.SLO_DATA_MISSING:
             return sum(d.seconds for d in missing_after(*specs))
-        kind = "page" if alert == names.SLO_BURN_CRITICAL else "ticket"
-        return min(_burnt(s, kind, share) for s in specs)
+        return min(_burnt(s, alert, incident, nth) for s in specs)
 
 
-def _burnt(spec: SLOSpec, kind: str, share: float) -> float:
-    """When errors of this share fill both windows of the first pair that they can fill."""
+def _burnt(spec: SLOSpec, alert: str, incident: Incident, nth: int) -> float:
+    """When errors fill the windows of a pair, minute by minute with the service's traffic."""
+    start = incident.segment(nth, 0).start + BEGIN
+    calm = incident.history + BEGIN // MINUTE
+    events = [rate(spec.service, start + m * MINUTE) for m in range(-calm, incident.minutes)]
+    bad = [n * BASE_ERRORS + (at >= calm) * n * incident.share for at, n in enumerate(events)]
+    total, errors = ([0.0, *accumulate(row)] for row in (events, bad))
+    for end in range(calm + 1, len(events) + 1):
+        for windows, limit in _limits(spec, alert):
+            begins = [max(0, end - int(w.seconds) // MINUTE) for w in windows]
+            shares = [(errors[end] - errors[b]) / (total[end] - total[b]) for b in begins]
+            if min(shares) > limit:
+                return float((end - calm) * MINUTE)
+    return float("inf")
+
+
+def _limits(spec: SLOSpec, alert: str) -> list[tuple[Sequence[Duration], float]]:
+    """Shares of errors that must be exceeded in all windows of one entry."""
     budget = float(spec.objective.budget)
-    return min(
-        (
-            max(w.seconds for w in p.windows) * float(p.factor) * budget / share
-            for p in spec.pairs
-            if p.kind == kind and share > float(p.factor) * budget
-        ),
-        default=float("inf"),
-    )
+    if alert == names.SLO_BUDGET_EXHAUSTED:
+        return [((spec.period.length,), budget)]
+    kind = "page" if alert == names.SLO_BURN_CRITICAL else "ticket"
+    return [(p.windows, float(p.factor) * budget) for p in spec.pairs if p.kind == kind]

@@ -16,7 +16,7 @@ TIMEOUT_S = 10.0
 BASE_ERRORS = 0.0002
 BOUNDS = (0.1, 0.3, 0.5, 1.0, 2.5)
 SLOWER = (0.12, 0.03, 0.01, 0.002, 0.0)  # share of requests beyond each bound, when all is well
-LOST = 0.0005  # share of scrapes
+LOST = 0.0002  # share of scrapes: one a day of each target
 # Requests a second and instance: at midnight, at noon; and the hours without any.
 TRAFFIC = {"checkout": (2.0, 40.0, ()), "search": (0.5, 15.0, range(6)), "api": (1.0, 30.0, ())}
 

@@ -166,7 +166,7 @@ def _refused(tmp_path: Path) -> None:
 def test_effects_are_about_jobs_and_metrics_that_there_are(built: Built) -> None:
     """One that is not would break nothing, and its incident would be none."""
     targets = {t.job: t for t in built.targets}
-    services = {"down", "hang", "errors", "slow", "traffic"}
+    services = {"down", "hang", "errors", "slow", "traffic", "scrape_duration_seconds"}
     known = {rule.alert for rule in built.rules}
     chosen = list(alert_incidents.incidents(known))
     assert len(chosen) >= 20

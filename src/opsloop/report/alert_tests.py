@@ -25,12 +25,15 @@ RULES, TESTS = "prometheus/rules/", "prometheus/tests/"
 # What a test's name tells of the data that it shows. Firing, resolving and quiet are read from
 # its checks.
 _TOLD: dict[Kind, re.Pattern[str]] = {
-    "just below": re.compile(r"\bbelow\b|\bfewer than\b|at the factor|an error is left|under its"),
+    "just below": re.compile(
+        r"\b(below|within|under) its\b|\bfewer than\b|at the factor|an error is left|a few errors|"
+        r"\bhandful\b|\bslower pace\b|\bthere is room\b|\bfire for one\b|cannot tell"
+    ),
     "moment": re.compile(r"\bmoment|\bburst|\bflap|\bspike|\bblip|for a short|\bonce\b"),
     "no data": re.compile(
         r"\bno (data|traffic|events|series)\b|without any data|\bthe series end|\bgone\b|"
-        r"data that stops|\babsent|\bmissing|\bidle\b|\bnever (ran|was)\b|nearly empty|"
-        r"\bno longer (there|told)\b"
+        r"data that stops|\babsent|\bmissing|\bidle\b|\bnever (ran|was|heard)\b|nearly empty|"
+        r"\bno longer (there|told)\b|\bheard no more\b|\bnot scraped\b"
     ),
     "restart": re.compile(r"\brestart|counter (starts|begins|is reset)|\breset\b"),
 }
