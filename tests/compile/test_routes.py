@@ -19,16 +19,24 @@ from tests.support.servers import require
 
 TEAMS = """\
 apiVersion: opsloop/v1
+processes:
+  api: {command: [a], port: 8000}
+  cart: {command: [a], port: 8010}
+  pay: {command: [a], port: 8020}
+  risk: {command: [a], port: 8030}
 services:
-  api: {team: shop, targets: {static: ["a:1"]}, metrics: http}
-  pay: {team: payments, targets: {static: ["p:1"]}, metrics: http}
-  risk: {team: payments, targets: {static: ["r:1"]}, metrics: http}
+  api: {team: shop, process: api, metrics: http}
+  cart: {team: shop, process: cart, metrics: http}
+  pay: {team: payments, process: pay, metrics: http}
+  risk: {team: payments, process: risk, metrics: http}
   ship: {team: logistics, targets: {static: ["s:1"]}, metrics: http}
 hosts:
   depot: {team: logistics, targets: {static: ["d:9100"]}}
 alerts:
   Late: {expr: "late > 1", severity: P2, team: logistics, summary: Late}
   Odd: {expr: "odd > 1", severity: P1, service: api, team: payments, summary: Odd}
+  Odder: {expr: "odder > 1", severity: P0, service: api, team: payments, summary: Odder}
+  Spare: {expr: "spare > 1", severity: P2, team: shop, summary: Spare}
   Slow: {expr: "slow > 1", severity: P2, service: api, summary: Slow}
 notifications:
   slack: "#ops"
@@ -50,7 +58,7 @@ notifications:
 remediation:
   mode: auto
   policies:
-    shop-down: {when: {alert: [ServiceDown], team: [shop]}, steps: [{scale_out: {by: 1}}]}
+    shop-down: {when: {alert: [ServiceDown], team: [shop]}, steps: [restart]}
 """
 
 
@@ -198,19 +206,7 @@ def test_quiet_hours_are_those_of_their_place_and_never_of_p0(build: Path) -> No
 
 
 def test_a_route_with_a_grace_leads_to_the_teams_too(tmp_path: Path) -> None:
-    text = TEAMS.replace("team: [shop]}", "team: [shop, payments]}").replace(
-        "[{scale_out: {by: 1}}]", "[restart]"
-    )
-    for name in ("api", "pay", "risk"):
-        text = text.replace(f"  {name}: {{team", f"  {name}: {{process: {name}, team")
-    text = text.replace(
-        "services:\n",
-        "processes:\n  api: {command: [a], port: 8000}\n  pay: {command: [a], port: 8010}\n"
-        "  risk: {command: [a], port: 8020}\nservices:\n",
-        1,
-    )
-    for address in ("a:1", "p:1", "r:1"):
-        text = text.replace(f', targets: {{static: ["{address}"]}}', "")
+    text = TEAMS.replace("team: [shop]}", "team: [shop, payments]}")
     build = catalogs.built(catalogs.catalog_of(text, tmp_path / "catalog"), tmp_path, Options())
     labels = {"alertname": "ServiceDown", "severity": "P0", "policy": "shop-down"}
     assert reached(build, **labels, team="shop", service="api") == ["engine", "people-page"]

@@ -132,3 +132,40 @@ def test_a_linked_folder_is_refused(tmp_path: Path, folder: Path) -> None:
     with pytest.raises(StateUnusable):
         make_secrets(link, catalog(), {}, Ports())
     assert contents(folder) == {}
+
+
+TEAMS: dict[str, Any] = {
+    "pagerduty": {"routing_key_file": "key"},
+    "teams": {"shop": {"slack": {"channel": "#shop", "url_file": "shop.url"}}},
+}
+
+
+def test_a_secret_file_that_is_not_there_is_stood_in_for_and_said(folder: Path) -> None:
+    (folder.parent / "key").write_text(KEY)
+    found = make_secrets(folder, catalog(notifications=TEAMS), {}, Ports(), folder.parent)
+    assert (found.slack, found.pagerduty) == ("stand-in", "real")
+    assert found.missing_files == ("shop.url",)
+    assert found.stand_ins[1:] == ["teams.shop.slack.url_file (write the secret into shop.url)"]
+    assert "pagerduty_key" not in contents(folder)
+    (folder.parent / "shop.url").write_text(f"{SLACK}\n")
+    found = make_secrets(folder, catalog(notifications=TEAMS), {}, Ports(), folder.parent)
+    assert found.missing_files == ()
+
+
+def test_in_production_every_secret_file_is_needed(folder: Path) -> None:
+    environ = {"ALERTMANAGER_SLACK_WEBHOOK": SLACK}
+    production = catalog("production", notifications=TEAMS)
+    with pytest.raises(ArgumentError) as error:
+        make_secrets(folder, production, environ, Ports(), folder.parent)
+    assert "key (pagerduty.routing_key_file)" in str(error.value)
+    assert "shop.url (teams.shop.slack.url_file)" in str(error.value)
+    assert contents(folder) == {}
+
+
+def test_a_webhook_of_slack_may_be_a_file(folder: Path) -> None:
+    (folder.parent / "url").write_text(SLACK)
+    told = {"slack": {"channel": "#a", "url_file": "url"}}
+    production = catalog("production", notifications=told)
+    found = make_secrets(folder, production, {}, Ports(), folder.parent)
+    assert (found.slack, found.stand_ins) == ("real", [])
+    assert "slack_url" not in contents(folder)

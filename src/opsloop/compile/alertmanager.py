@@ -165,20 +165,25 @@ class _Tree:
         routes = []
         for team in elsewhere:
             own = {"matchers": [_is(names.TEAM, team)]}
-            routes.append(
-                self._muted(own, severity, people(catalog, options, severity, team), team)
-            )
-        node = self._muted(node, severity, people(catalog, options, severity), None)
+            told = people(catalog, options, severity, team)
+            routes.append(self._muted(own, severity, told, frozenset((team,))))
+        others = teams - frozenset(elsewhere) if teams is not None else None
+        node = self._muted(node, severity, people(catalog, options, severity), others)
         if routes:
             node["routes"] = [*routes, *node.get("routes", ())]
         return node
 
-    def _muted(self, node: Node, severity: str, receiver: str, team: str | None) -> Node:
-        """Mute a people route in its windows; those of some services need a route each."""
+    def _muted(
+        self, node: Node, severity: str, receiver: str, teams: frozenset[str] | None
+    ) -> Node:
+        """Mute a people route in its windows; those of some services need a route each.
+
+        teams: whose alerts come here; None: anybody's, also alerts without a team.
+        """
         catalog = self._catalog
 
         def among(service: str) -> bool:
-            return team is None or team in self._owners.get(service, ())
+            return teams is None or not teams.isdisjoint(self._owners.get(service, ()))
 
         everywhere, by_services = maintenance.classes(catalog, among)
         quiet = maintenance.quiet(catalog, severity)
@@ -259,11 +264,10 @@ def _teams(catalog: Catalog, rule: AlertRule) -> frozenset[str]:
     """The teams that the alerts of a rule may be labelled with."""
     if names.TEAM in rule.labels:
         return frozenset((rule.labels[names.TEAM],))
-    if rule.shape == "own":  # its expression may set the label
-        return frozenset(catalog.notifications.teams)
     owners = [catalog.services.get(subject) for subject in rule.subjects]
-    teams = frozenset(service.team for service in owners if service is not None)
-    return teams if None not in owners else teams | frozenset(catalog.notifications.teams)
+    if rule.shape == "own" or None in owners:  # its expression may set the label
+        return frozenset(catalog.notifications.teams).union(*_owners(catalog).values())
+    return frozenset(service.team for service in owners if service is not None)
 
 
 def _owners(catalog: Catalog) -> dict[str, set[str]]:

@@ -11,7 +11,7 @@ from opsloop.catalog.units import Duration
 from opsloop.compile import maintenance, places
 from opsloop.compile.alertmanager import OWN_POSTS, group_wait, repeat_interval
 from opsloop.compile.alerts import AlertRule
-from opsloop.compile.audience import people
+from opsloop.compile.audience import PEOPLE, people
 from opsloop.compile.facts import grace_of, objective_facts
 from opsloop.compile.options import Options
 from opsloop.compile.prometheus import OWN_TEAM
@@ -43,6 +43,7 @@ def routes_yml(
     for alert in objectives:
         made.objective(alert, graces.get((alert.alert, alert.policy or ""), Duration(0)))
     made.own_posts()
+    made.foreign()
     value: dict[str, Any] = {"routes": made.routes}
     if intervals := maintenance.time_intervals(catalog):
         value["intervals"] = intervals
@@ -55,6 +56,8 @@ class _Expected:
     def __init__(self, catalog: Catalog, options: Options) -> None:
         self._catalog = catalog
         self._options = options
+        windows = catalog.notifications.maintenance.values()
+        self._windowed = {service for window in windows for service in window.services}
         self.routes: list[dict[str, Any]] = []
 
     def rule(self, rule: AlertRule) -> None:
@@ -75,6 +78,11 @@ class _Expected:
     def own_posts(self) -> None:
         """They carry the labels of their episode, and must not come back to the engine."""
         services = [self._labels(s) for s in sorted(self._catalog.services)]
+        services += [
+            {names.SERVICE: alert.service, names.TEAM: alert.team}
+            for _, alert in sorted(self._catalog.alerts.items())
+            if alert.service and alert.team
+        ]
         for severity in names.SEVERITIES:
             labels = {names.SEVERITY: severity, names.POLICY: "any"}
             for alert in sorted(OWN_POSTS, reverse=True):
@@ -82,6 +90,15 @@ class _Expected:
                 self._told(each, severity, None, _OWN_WAIT)
             running = {"alertname": names.REMEDIATION_RUNNING, **labels}
             self._add(running, [names.RECEIVER_NOBODY])
+
+    def foreign(self) -> None:
+        """Alerts of somebody else's rules, which need not name a team."""
+        services = [{names.SERVICE: s} for s in sorted(self._catalog.services)]
+        for severity in names.SEVERITIES:
+            labels = {"alertname": "AnyOther", names.SEVERITY: severity}
+            wait = group_wait(self._catalog)
+            self._told([labels | s for s in ({}, *services)], severity, None, wait)
+        self._add({"alertname": "AnyOther"}, [PEOPLE])
 
     def _labels(self, subject: str) -> dict[str, str]:
         """The labels of a service, a host (also as a job, host/NAME) or a part of the stack."""
@@ -99,15 +116,17 @@ class _Expected:
         policy: str | None,
         grace: Duration,
     ) -> None:
-        """One entry for the first labels of each outcome."""
+        """One entry for the first labels of each outcome, of each team, and of services in windows."""
         engine = [names.RECEIVER_ENGINE] if policy else []
         seen = set()
         for each in labels:
             receiver = people(self._catalog, self._options, severity, each.get(names.TEAM))
             muted = self._muted(severity, each.get(names.SERVICE))
-            if (receiver, *muted) in seen:
+            own = each.get(names.SERVICE) if each.get(names.SERVICE) in self._windowed else None
+            outcome = (receiver, each.get(names.TEAM), own, *muted)
+            if outcome in seen:
                 continue
-            seen.add((receiver, *muted))
+            seen.add(outcome)
             when: dict[str, Any] = {
                 "after": str(grace or group_wait(self._catalog)),
                 "repeat": str(repeat_interval(self._catalog, severity)),

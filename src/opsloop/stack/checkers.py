@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+import yaml
+
 from opsloop import names
 from opsloop.errors import BundleError
 from opsloop.stack import binaries
@@ -47,7 +49,8 @@ class _Check:
 
 
 def check_bundle(root: Path, named: Mapping[str, str] | None = None) -> list[CheckResult]:
-    """promtool check config and check rules, amtool check-config, where the tools are there.
+    """promtool check config and check rules, amtool check-config and the routes of each alert,
+    where the tools are there.
 
     root: the bundle's folder. named: `stack.binaries` of the catalog, program name -> path.
     """
@@ -63,7 +66,27 @@ def check_bundle(root: Path, named: Mapping[str, str] | None = None) -> list[Che
         checks.append(
             _Check("amtool check-config", "amtool", ("check-config", names.ALERTMANAGER_YML))
         )
-    return list(_run_all(root, checks, named))
+    results = list(_run_all(root, checks, named))
+    if any(r.name == "amtool check-config" and r.status == "ok" for r in results):
+        results += _check_routes(root, named)
+    return results
+
+
+def _check_routes(root: Path, named: Mapping[str, str] | None) -> list[CheckResult]:
+    """Whether each alert reaches whom routes.yml says, as one result."""
+    path = root / names.ROUTES_YML
+    if not path.is_file():
+        return []
+    checks = []
+    for route in yaml.safe_load(path.read_text())["routes"]:
+        labels = tuple(f"{name}={value}" for name, value in route["labels"].items())
+        wanted = f"--verify.receivers={','.join(route['receivers'])}"
+        test = ("config", "routes", "test", "--config.file", names.ALERTMANAGER_YML, wanted)
+        checks.append(_Check(" ".join(labels), "amtool", (*test, *labels)))
+    wrong = [r for r in _run_all(root, checks, named) if r.status != "ok"]
+    lines = [f"{r.name}: {' '.join(r.detail.split())}" for r in wrong[:_LINES_SHOWN]]
+    status: Literal["ok", "failed"] = "failed" if wrong else "ok"
+    return [CheckResult("amtool config routes test", status, "\n".join(lines))]
 
 
 def run_tests(
