@@ -39,8 +39,6 @@ FILES = {"prometheus/rules/alerts.yml": RULES, "prometheus/tests/Full.yml": TEST
 # Fewer than five tests, each for a reason.
 FEWER = {
     "Watchdog": (1, "always fires: it has no limit, no data and no end"),
-    "SLODataMissing": (2, "has no limit but its window; what makes a tile is tested with the SLIs"),
-    "SLOErrorsExceedTotal": (2, "compares two counts of one window, which have tests of their own"),
 }
 
 

@@ -10,13 +10,11 @@ from typing import Literal
 
 from opsloop.catalog.slo import BurnPair
 from opsloop.catalog.units import Duration
-from opsloop.compile.slo_alerts import covered, factor_text, missing_after
+from opsloop.compile.slo_alerts import covered, factor_text
 from opsloop.compile.slo_expected import HALF_PAGE, Count, Timeline, turns
 from opsloop.compile.slo_names import (
     BURN_CRITICAL,
     BURN_HIGH,
-    DATA_MISSING,
-    ERRORS_EXCEED,
     KINDS,
     PAGE,
     TILE,
@@ -60,18 +58,15 @@ class WindowCase:
     fired: Sequence[Fired] = ()
 
 
-def window_cases(spec: SLOSpec, alike: Sequence[SLOSpec] = ()) -> list[WindowCase]:
-    """Every window's counts; each alert pair alone: rising, falling, few errors, little data.
-
-    alike: all objectives of the same alerts, spec among them; empty: spec alone.
-    """
+def window_cases(spec: SLOSpec) -> list[WindowCase]:
+    """Every window's counts; each alert pair alone: rising, falling, few errors, little data."""
     cases = [*_windows(spec)]
     for at, pair in enumerate(spec.pairs):
         cases += [_rise_and_fall(spec, pair), _few_errors(spec, at), _young(spec, pair)]
         cases += filter(None, [_exactly(spec, pair)])
     if spec.pairs:
-        cases += [_idle(spec), _exceeding(spec)]
-    return [*cases, _missing(spec, alike or [spec])]
+        cases.append(_idle(spec))
+    return cases
 
 
 def tick_of(pair: BurnPair) -> Duration:
@@ -91,7 +86,7 @@ def _step_of(tick: Duration) -> Duration:
     return PAGE if tick == HALF_PAGE else tick
 
 
-def _told(tick: Duration, total: Sequence[Count], errors: Sequence[Count]) -> Timeline:
+def told(tick: Duration, total: Sequence[Count], errors: Sequence[Count]) -> Timeline:
     """Steps to ticks: an hour of a page is two ticks, with its events in the second."""
     if tick != HALF_PAGE:
         return Timeline(tick, total, errors)
@@ -109,7 +104,7 @@ def _windows(spec: SLOSpec) -> Iterator[WindowCase]:
         total: list[Count] = [1000.0 + (at * 37) % 101 for at in range(steps)]
         errors: list[Count] = [1.0 + (at * 7) % 11 for at in range(steps)]
         total[3] = errors[3] = None
-        line = _told(tick, total, errors)
+        line = told(tick, total, errors)
         samples: list[Sample] = []
         for window in windows:
             ticks = int(window) // int(tick)
@@ -153,7 +148,7 @@ def _burns(spec: SLOSpec, pair: BurnPair, burns: Sequence[float], heavy: bool = 
     errors = [float(min(total, round(b * float(threshold) * total))) for b in burns]
     before: list[Count] = [HEAVY * total] if heavy else []
     none: list[Count] = [0.0] if heavy else []
-    return _told(tick_of(pair), [*before, *[total] * len(burns)], [*none, *errors])
+    return told(tick_of(pair), [*before, *[total] * len(burns)], [*none, *errors])
 
 
 def _rise_and_fall(spec: SLOSpec, pair: BurnPair) -> WindowCase:
@@ -208,7 +203,7 @@ def _few_errors(spec: SLOSpec, nth: int) -> WindowCase:
     for at, count in enumerate(each):
         errors[clean + at * gap] = float(min(total, count))
     before = [HEAVY * total] if heavy else []
-    line = _told(tick, [*before, *[total] * len(errors)], [*[0.0 for _ in before], *errors])
+    line = told(tick, [*before, *[total] * len(errors)], [*[0.0 for _ in before], *errors])
     name = f"fewer than {floor} errors in {pair.long} are no {pair.kind}"
     return _alert_case(spec, name, pair.kind, line)
 
@@ -241,32 +236,3 @@ def _idle(spec: SLOSpec) -> WindowCase:
     ]
     case = _alert_case(spec, "idle: no ratio, no alert", "page", line)
     return WindowCase(case.name, line, samples, case.fired)
-
-
-def _exceeding(spec: SLOSpec) -> WindowCase:
-    """As many errors as events is an outage; one more is a wrong selector."""
-    pair = min(spec.pairs, key=lambda p: int(p.long))
-    total: list[Count] = [10.0] * 8
-    errors: list[Count] = [10.0, 10.0, 10.0, 10.0, 11.0, 10.0, 10.0, 10.0]
-    line = _told(tick_of(pair), total, errors)
-    per = len(line) // len(total)
-    budget = float(spec.budget)
-    fired = [
-        Fired(at * per + per - 1, ERRORS_EXCEED, budget if at >= 4 else None) for at in (3, 4, 7)
-    ]
-    return WindowCase("more errors than events are a mistake", line, fired=fired)
-
-
-def _missing(spec: SLOSpec, alike: Sequence[SLOSpec]) -> WindowCase:
-    """Data that stops is told after the window and the wait, and forgotten when it is back."""
-    window, wait = (int(d) // int(TILE) for d in missing_after(*alike))
-    steps = 4 + window + wait + 3
-    counts: list[Count] = [10.0] * 4 + [None] * (steps - 4) + [10.0]
-    line = Timeline(TILE, counts, counts)
-    budget = float(spec.budget)
-    first = 3 + window + wait
-    fired = [
-        Fired(at, DATA_MISSING, budget if first <= at < steps else None)
-        for at in (3, first - 1, first, steps - 1, steps)
-    ]
-    return WindowCase("data that stops", line, fired=fired)

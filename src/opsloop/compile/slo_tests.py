@@ -13,6 +13,7 @@ from opsloop.compile.slo_alerts import SLOAlert, alike, slo_alerts
 from opsloop.compile.slo_budget import forecast_window
 from opsloop.compile.slo_budget_cases import LOOK, TICK, BudgetCase, budget_cases
 from opsloop.compile.slo_cases import Fired, Sample, WindowCase, window_cases
+from opsloop.compile.slo_data_cases import data_cases
 from opsloop.compile.slo_edge_cases import edge_cases
 from opsloop.compile.slo_ledger_tests import ledger_test_files
 from opsloop.compile.slo_names import (
@@ -51,7 +52,8 @@ def slo_test_files(specs: Iterable[SLOSpec], *, sample: bool = False) -> dict[st
     files = ledger_test_files(ordered)
     for members in _strictest(alike(ordered)) if sample else alike(ordered):
         subject = Subject(members[0], alerts)
-        for at, group in enumerate(_by_tick(window_cases(subject.spec, members))):
+        windows = [*window_cases(subject.spec), *data_cases(subject.spec, members)]
+        for at, group in enumerate(_by_tick(windows)):
             tests = [_windows(subject, c) for c in group]
             name = f"slo-windows-{subject.stem}.{at}.yml"
             files[name] = test_file(tests, group[0].timeline.tick, GROUP_WINDOWS)
