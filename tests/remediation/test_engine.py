@@ -978,3 +978,30 @@ def test_a_service_whose_database_may_be_down_is_not_restarted_at_once(world: Wo
     assert world.performed == []
     world.run_for(60)
     assert world.performed, "the database had its time to show that it is down, and is not"
+
+
+# Age
+
+
+def closed(world: World) -> list[Episode]:
+    return world.store.episodes(10, closed=True)
+
+
+def test_what_is_older_than_the_catalog_keeps_is_forgotten(world: World) -> None:
+    alert = world.kill("api:api-1")
+    world.settle()
+    world.resolve(alert)
+    world.run_for(60)
+    assert world.episode(alert).state is EpisodeState.CLOSED
+    for _ in range(89 * 24 * 12 // 120):  # a suspended machine wakes every ten hours
+        world.now += 36_000.0
+        world.settle()
+    assert len(closed(world)) == 1
+    world.now += 2 * 86_400.0
+    world.settle()
+    assert len(closed(world)) == 1, "the clock has just leaped ahead: it may be wrong"
+    for _ in range(15):
+        world.now += 280.0
+        world.settle()
+    assert closed(world) == []
+    assert world.store.verify_audit().ok

@@ -14,6 +14,9 @@ PolicyName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9-]{0,47}$")
 _Label = Annotated[str, StringConstraints(pattern=r"^[a-zA-Z_][a-zA-Z0-9_]*$")]
 
 
+SHORTEST_KEEP = Duration(86_400_000)
+
+
 class PolicyModel(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -112,7 +115,19 @@ class Remediation(PolicyModel):
     """The loop's policies, met in the order of the catalog."""
 
     mode: Mode = "dry-run"
+    keep: Duration = Duration(90 * 86_400_000)  # how long closed episodes and the audit are kept
     policies: dict[PolicyName, Policy] = {}
+
+    @model_validator(mode="after")
+    def _remembers_enough(self) -> Remediation:
+        """Guards count runs in their windows: what they count must still be there."""
+        windows = [SHORTEST_KEEP, *(p.limits.window for p in self.policies.values())]
+        if self.keep < max(windows):
+            longest = max(windows)
+            raise ValueError(
+                f"keep: {self.keep} is shorter than {longest}, which limits look back for; or 1d"
+            )
+        return self
 
     def mode_of(self, name: str) -> Mode:
         return self.policies[name].mode or self.mode

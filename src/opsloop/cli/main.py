@@ -48,6 +48,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "reject": ("opsloop.cli.approvals:reject", "Forbid a plan that waits."),
     "replay": ("opsloop.cli.replay:command", "Decide again what was decided, as of today."),
     "policy": ("opsloop.cli.policy:command", "Test policies on case files."),
+    "store": ("opsloop.cli.store:command", "Back up the engine's state, or forget old parts."),
     "alerts": ("opsloop.cli.alerts:command", "Show what fires, who was told, what the loop does."),
     "silence": ("opsloop.cli.silence:command", "Mute alerts for a while; list or end silences."),
     "pause": ("opsloop.cli.pause:command", "Stop the loop from acting: the kill switch."),

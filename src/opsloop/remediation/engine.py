@@ -29,6 +29,10 @@ TROUBLE_WAKE_S: Final = 1.0
 FAILING_TICKS: Final = 3  # one bad turn is no sign yet
 HIDDEN_EVERY_S: Final = 1.0  # how often the list is read while the engine's own alerts inhibit
 CLOCK_SLACK_S: Final = 1.0
+PRUNE_EVERY_S: Final = 3600.0
+PRUNE_PAUSE_S: Final = 0.2  # between two steps, so that alerts are not kept waiting
+PRUNE_ROWS: Final = 200
+LEAP_S: Final = 300.0  # a clock that leaps ahead may be wrong, and age with it
 SHORTEST_WAIT_S: Final = 0.01  # whatever is wrong, the loop does not spin
 
 log = logging.getLogger("opsloop.engine")
@@ -83,6 +87,7 @@ class Engine:
         self._troubled_ticks = 0
         self._last_trouble = ""
         self._ticked_at = 0.0
+        self._prune_at = 0.0
 
     def tick(self, now: float) -> float:
         """Do all that is due at `now` (unix seconds); returns when to be called again.
@@ -96,6 +101,8 @@ class Engine:
             log.warning("the clock went back by %.0f s", self._ticked_at - now)
             self.active = False
             self._held.clear()
+        if abs(now - self._ticked_at) > LEAP_S:  # the first tick, too
+            self._prune_at = now + PRUNE_EVERY_S
         self._ticked_at = now
         if not self._stage("lease", lambda: self._lease(now)) or not self.active:
             return now + LEASE_RENEW_S if not self._trouble else now + TROUBLE_WAKE_S
@@ -111,11 +118,20 @@ class Engine:
         )
         self._stage("ask", lambda: self._notices.ask(self._episodes.waiting_for_people(), now))
         self._stage("post", lambda: self._notices.flush(now))
+        if now >= self._prune_at:
+            self._stage("prune", lambda: self._prune(now))
         if now < self._notices.hides_until:
             # Inhibition holds for every receiver: the list is the only way to hear of such an
             # alert's end, and of its coming back.
             self._reconciler.next_at = min(self._reconciler.next_at, now + HIDDEN_EVERY_S)
         return now if more else self._next_wake(now)
+
+    def _prune(self, now: float) -> None:
+        """Forget a little of what is older than the catalog keeps."""
+        self._prune_at = now + PRUNE_EVERY_S
+        keep = self.given.catalog.remediation.keep.seconds
+        if self._store.prune(now - keep, PRUNE_ROWS, now):
+            self._prune_at = now + PRUNE_PAUSE_S
 
     @property
     def failing(self) -> str:
@@ -144,6 +160,7 @@ class Engine:
 
     def _next_wake(self, now: float) -> float:
         times = [now + LEASE_RENEW_S, self._reconciler.next_at, self._scale_in.next_at]
+        times.append(self._prune_at)
         try:
             due = self._store.next_due()
         except StoreError:

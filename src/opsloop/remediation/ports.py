@@ -273,6 +273,10 @@ class Store(Protocol):
 
     def set_wanted(self, service: str, wanted: int, now: float) -> None: ...
 
+    def prune(self, before: float, limit: int, now: float) -> int:
+        """Forget up to `limit` closed episodes that ended before, with all about them, and as
+        many of the oldest audit rows; how many rows that was, 0 when nothing is so old."""
+
     def lease(self, holder: str, now: float, ttl: float) -> bool:
         """Take or renew the engine lease; False when another holds it."""
 

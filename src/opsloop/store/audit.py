@@ -7,12 +7,10 @@ import json
 import sqlite3
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
 
 from opsloop.store import rows
 from opsloop.store.statements import queries
-
-GENESIS: Final = "0" * 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,23 +51,25 @@ def append(
 
 
 def verify(connection: sqlite3.Connection) -> ChainReport:
-    """Read the chain from its beginning to the head that the control row remembers."""
-    prev, count = GENESIS, 0
-    for row in connection.execute(queries()["audit"]):
-        count += 1
-        if row["id"] != count:
-            return ChainReport(count - 1, count, f"row {count} is missing")
-        if row["prev"] != prev:
-            return ChainReport(count, row["id"], f"row {count} does not follow row {count - 1}")
-        if row["hash"] != _hash(row):
-            return ChainReport(count, row["id"], f"row {count} was changed after it was written")
-        prev = row["hash"]
+    """Read the chain from its anchor to the head that the control row remembers."""
     control = connection.execute(queries()["control"]).fetchone()
-    if (control["audit_id"], control["audit_hash"]) != (count, prev):
+    first, prev = control["anchor_id"], control["anchor_hash"]
+    last = first
+    for row in connection.execute(queries()["audit"]):
+        last += 1
+        read = last - first
+        if row["id"] != last:
+            return ChainReport(read - 1, last, f"row {last} is missing")
+        if row["prev"] != prev:
+            return ChainReport(read, row["id"], f"row {last} does not follow row {last - 1}")
+        if row["hash"] != _hash(row):
+            return ChainReport(read, row["id"], f"row {last} was changed after it was written")
+        prev = row["hash"]
+    if (control["audit_id"], control["audit_hash"]) != (last, prev):
         return ChainReport(
-            count, count + 1, f"rows {count + 1} to {control['audit_id']} are missing"
+            last - first, last + 1, f"rows {last + 1} to {control['audit_id']} are missing"
         )
-    return ChainReport(count)
+    return ChainReport(last - first)
 
 
 def _hash(row: Mapping[str, Any] | sqlite3.Row) -> str:

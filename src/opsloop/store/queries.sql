@@ -271,3 +271,43 @@ SELECT state, count(*) FROM episodes WHERE state <> 'closed' GROUP BY state;
 -- run_counts --
 -- Runs by policy and state, for the metrics.
 SELECT policy, state, count(*) FROM runs GROUP BY policy, state;
+
+-- oldest_audit --
+-- From the beginning of the chain.
+SELECT id, at, hash FROM audit ORDER BY id LIMIT :limit;
+
+-- set_anchor --
+-- Where the chain begins from now on.
+UPDATE control SET anchor_id = :id, anchor_hash = :hash;
+
+-- forget_audit --
+-- Rows up to the anchor.
+DELETE FROM audit WHERE id <= :id;
+
+-- old_episodes --
+-- What is closed, ended long ago, and has no open run.
+SELECT id FROM episodes INDEXED BY episodes_ended
+WHERE state = 'closed' AND ended_at < :before
+  AND NOT EXISTS (SELECT 1 FROM runs WHERE episode_id = episodes.id AND finished_at IS NULL)
+ORDER BY ended_at LIMIT :limit;
+
+-- forget_actions --
+-- Of the runs of old episodes.
+DELETE FROM actions WHERE run_id IN (
+    SELECT id FROM runs WHERE episode_id IN (SELECT value FROM json_each(:ids)));
+
+-- forget_approvals --
+-- Of old episodes.
+DELETE FROM approvals WHERE episode_id IN (SELECT value FROM json_each(:ids));
+
+-- forget_escalations --
+-- Of old episodes.
+DELETE FROM escalations WHERE episode_id IN (SELECT value FROM json_each(:ids));
+
+-- forget_runs --
+-- Of old episodes.
+DELETE FROM runs WHERE episode_id IN (SELECT value FROM json_each(:ids));
+
+-- forget_episodes --
+-- The old episodes themselves.
+DELETE FROM episodes WHERE id IN (SELECT value FROM json_each(:ids));

@@ -13,6 +13,8 @@ CREATE TABLE control (
     lease_until  REAL,
     audit_id     INTEGER NOT NULL DEFAULT 0,   -- the last audit row, so that a cut-off end shows
     audit_hash   TEXT NOT NULL DEFAULT '0000000000000000000000000000000000000000000000000000000000000000',
+    anchor_id    INTEGER NOT NULL DEFAULT 0,   -- the last audit row that was forgotten
+    anchor_hash  TEXT NOT NULL DEFAULT '0000000000000000000000000000000000000000000000000000000000000000',
     CHECK ((paused = 1) = (paused_at IS NOT NULL)),
     CHECK ((lease_holder IS NULL) = (lease_until IS NULL))
 ) STRICT;
@@ -44,6 +46,7 @@ CREATE INDEX episodes_due ON episodes (due_at) WHERE due_at IS NOT NULL;
 CREATE INDEX episodes_ranked ON episodes (rank, due_at, id) WHERE due_at IS NOT NULL;
 CREATE INDEX episodes_firing ON episodes (id) WHERE firing = 1;
 CREATE INDEX episodes_open ON episodes (id) WHERE state <> 'closed';
+CREATE INDEX episodes_ended ON episodes (ended_at) WHERE state = 'closed';
 CREATE INDEX episodes_of_service ON episodes (service, ended_at) WHERE service IS NOT NULL;
 CREATE INDEX episodes_of_policy ON episodes (policy, service, id) WHERE policy IS NOT NULL;
 
@@ -204,4 +207,10 @@ BEGIN UPDATE control SET audit_id = NEW.id, audit_hash = NEW.hash; END;
 CREATE TRIGGER audit_no_update BEFORE UPDATE ON audit
 BEGIN SELECT RAISE(ABORT, 'audit rows do not change'); END;
 CREATE TRIGGER audit_no_delete BEFORE DELETE ON audit
+WHEN OLD.id > (SELECT anchor_id FROM control)
 BEGIN SELECT RAISE(ABORT, 'audit rows stay'); END;
+-- The anchor only moves on, to a row that is there: the chain is cut at its beginning alone.
+CREATE TRIGGER audit_anchor BEFORE UPDATE OF anchor_id, anchor_hash ON control
+WHEN NEW.anchor_id <= OLD.anchor_id OR NOT EXISTS (
+    SELECT 1 FROM audit WHERE id = NEW.anchor_id AND hash = NEW.anchor_hash)
+BEGIN SELECT RAISE(ABORT, 'the anchor moves on to an audit row that is there'); END;

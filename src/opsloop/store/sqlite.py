@@ -14,7 +14,7 @@ from opsloop.remediation.approval import Approval, Ending
 from opsloop.remediation.episode import Alert, Episode, EpisodeState
 from opsloop.remediation.plan import Run, RunState
 from opsloop.remediation.ports import ActionRecord, Escalation, PastRun, StepResult, Written
-from opsloop.store import audit, changes, rows
+from opsloop.store import audit, changes, prune, rows
 from opsloop.store.audit import ChainReport
 from opsloop.store.connection import prepare
 from opsloop.store.readers import Readers
@@ -295,6 +295,12 @@ class SqliteStore:
             audit.append(c, now, "wanted", {"service": service, "wanted": wanted})
 
         self.writer.call(work)
+
+    # Age
+
+    def prune(self, before: float, limit: int, now: float) -> int:
+        found = self.writer.call(lambda c: prune.step(c, before, limit, now))
+        return found.episodes + found.audit_rows
 
     # Audit and metrics
 
