@@ -62,6 +62,7 @@ REMEDIATION_FAILED: Final = "RemediationFailed"  # posted by the engine: people 
 REMEDIATION_RUNNING: Final = "RemediationRunning"  # posted by the engine: inhibits its original
 APPROVAL_NEEDED: Final = "ApprovalNeeded"
 ORIGINAL: Final = "original"  # on the two above: the alert name of the episode
+ENGINE_POSTS: Final = (REMEDIATION_FAILED, REMEDIATION_RUNNING, APPROVAL_NEEDED)
 APPROVAL: Final = "approval"  # on ApprovalNeeded: the number that is approved
 RUN: Final = "run"
 # RemediationFailed and RemediationRunning inhibit the alert with these equal labels.

@@ -10,6 +10,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from opsloop import names
 from opsloop.compile.options import Options
 from opsloop.settings import Ports
@@ -219,7 +221,8 @@ def test_an_alert_that_joins_a_live_group_is_not_told_early(tmp_path: Path) -> N
         assert "second:1" in s.until_told("second:1"), "and is told when the loop gives up"
 
 
-def test_people_read_one_page_of_what_the_loop_could_not_fix(tmp_path: Path) -> None:
+@pytest.mark.parametrize("word", [names.REMEDIATION_FAILED, names.APPROVAL_NEEDED])
+def test_people_read_one_page_of_what_the_loop_could_not_fix(tmp_path: Path, word: str) -> None:
     with stage(tmp_path) as s:
         fault = down("api", "broken:1")
         s.post(fault, description="broken:1 does not answer")
@@ -227,12 +230,12 @@ def test_people_read_one_page_of_what_the_loop_could_not_fix(tmp_path: Path) -> 
             lambda: ("ServiceDown", "broken:1", "firing") in s.told_engine(), "the engine is told"
         )
         s.post(
-            of_engine(names.REMEDIATION_FAILED, fault),
+            of_engine(word, fault),
             summary="ServiceDown on api (broken:1) needs a person",
             description="Tried: restart, twice",
         )
-        message = s.until_told("RemediationFailed")
-        assert message.startswith("[P0] RemediationFailed of ServiceDown: api")
+        message = s.until_told(word)
+        assert message.startswith(f"[P0] {word} of ServiceDown: api")
         assert "Tried: restart, twice" in message
         s.post(down("web", "later:1"), ends_at=time.time() + 3600)
         s.until_told("web")  # the grace of the first is over
@@ -240,7 +243,7 @@ def test_people_read_one_page_of_what_the_loop_could_not_fix(tmp_path: Path) -> 
         summaries = [p["payload"]["summary"] for p in s.pages()]
         assert summaries[0] == "ServiceDown on api (broken:1) needs a person"
         assert len(summaries) == 2
-        assert not [t for t in s.told_engine() if t[0] == names.REMEDIATION_FAILED]
+        assert not [t for t in s.told_engine() if t[0] == word]
 
 
 def test_the_failure_of_one_instance_hides_no_other_and_no_other_alert(tmp_path: Path) -> None:

@@ -26,7 +26,7 @@ def inhibitions(catalog: Catalog, met: list[str]) -> list[Node]:
 
 def _by_engine(met: list[str]) -> list[Node]:
     """The engine's word on an episode over its original."""
-    engine = one_of("alertname", (names.REMEDIATION_FAILED, names.REMEDIATION_RUNNING))
+    engine = one_of("alertname", names.ENGINE_POSTS)
     return [
         {
             "source_matchers": [engine, _is(names.ORIGINAL, alert)],
