@@ -67,10 +67,21 @@ def show(settings: Settings, service: str | None, as_json: bool) -> int:
     if as_json:
         output.print_json({"slos": [report.as_json(r, now) for r in rows]})
     elif not rows:
-        output.say("no objective is measured; give a service `slos`, then `opsloop reload`")
+        output.say(_why_none(settings))
     else:
         _print_table(rows, now)
     return 0
+
+
+def _why_none(settings: Settings) -> str:
+    from opsloop.stack import prepare
+    from opsloop.stack.state import StateFolder
+
+    given = prepare.compiled(StateFolder(settings.state))
+    declared = sum(len(s.slos) for s in given.catalog.services.values()) if given else 0
+    if declared:
+        return f"no budget yet of {declared} objectives: the first come two minutes after the start"
+    return "no objective is declared; give a service `slos`, then `opsloop reload`"
 
 
 def _print_table(rows: list[Budget], now: float) -> None:
