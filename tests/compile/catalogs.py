@@ -52,6 +52,17 @@ alerts:
         expect: [{at: 0s, firing: false}, {at: 15s, firing: true}]
 """
 
+DECLARED = """\
+backups:
+  nightly: {every: 24h, service: db}
+  quick: {every: 10m, grace: 5m, team: data}
+certificates:
+  inner: {file: tls/inner.pem, expires_within: 14d, service: web}
+probes:
+  front: {type: http, target: "https://front.example.com/", service: web, team: web}
+  mail: {type: tls, target: "mail.example.com:993", expires_within: 10d}
+"""
+
 EVERYTHING = r"""
 apiVersion: opsloop/v1
 stack:

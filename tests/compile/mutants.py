@@ -7,15 +7,21 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from opsloop.catalog.units import Duration
+
 Rule = dict[str, Any]
 
 _NUMBER = re.compile(r"(?<![\w.\[{\"/:-])\d+(?:\.\d+)?(?![\w.\]\"])")
-_WINDOW = re.compile(r"\[(\d+)(s|m)\]")
+_WINDOW = re.compile(r"\[(\d+)(s|m|h)\]")
+_SECONDS = {"s": 1, "m": 60, "h": 3600}
 _MATCHER = re.compile(r'(\w+)(=~|!~|!=|=)("(?:[^"\\]|\\.)*"),?')
 _BY = re.compile(r"by \(([^)]*)\)")
 _SWAPS = (
     (" > ", " < "),
     (" == ", " != "),
+    (" < ", " > "),
+    (" <= ", " >= "),
+    ("\nunless\n", "\nand\n"),
     ("\nand\n", "\nor\n"),
     ("\nand\n", "\nunless\n"),
     ("sum by", "max by"),
@@ -54,9 +60,9 @@ def mutants(rule: Rule) -> Iterator[Mutant]:
 
 def _waits(rule: Rule) -> Iterator[Mutant]:
     if "for" in rule:
-        number, unit = re.fullmatch(r"(\d+)(s|m)", rule["for"]).groups()  # type: ignore[union-attr]
+        doubled = Duration(2 * int(Duration.parse(rule["for"])))
         yield Mutant("for dropped", _without(rule, "for"))
-        yield Mutant("for doubled", rule | {"for": f"{int(number) * 2}{unit}"})
+        yield Mutant("for doubled", rule | {"for": str(doubled)})
     else:
         yield Mutant("for added", rule | {"for": "10s"})
 
@@ -71,7 +77,7 @@ def _expressions(expr: str) -> Iterator[tuple[str, str]]:
         for changed in (number * 1.1, number * 0.9) if number else (1.0,):
             yield f"{match.group()} to {changed:g}", _spliced(expr, match, f"{changed:g}")
     for match in _WINDOW.finditer(expr):
-        seconds = int(match.group(1)) * (60 if match.group(2) == "m" else 1)
+        seconds = int(match.group(1)) * _SECONDS[match.group(2)]
         for changed in (seconds * 2, seconds // 2):
             yield f"{match.group()} to {changed}s", _spliced(expr, match, f"[{changed}s]")
     for before, after in _SWAPS:

@@ -10,17 +10,21 @@ from opsloop.compile.testseries import START, Case, Labels, Line, Phase, Subject
 
 
 def counter_cases(
-    s: Subject, lines: Callable[[str], list[Line]], kept: Labels, strangers: Sequence[Line] = ()
+    s: Subject,
+    lines: Callable[[str], list[Line]],
+    kept: Labels,
+    strangers: Sequence[Line] = (),
+    series: int = 1,
 ) -> Iterator[Case]:
     """Of an alert that fires when there was any at all.
 
-    kept: the labels that it keeps. No sample lies on the edge of the window, and the counter is
+    kept: the labels that it keeps. series: how many counters `lines` makes, all alike. No sample lies on the edge of the window, and the counter is
     far from zero, so that `increase` extrapolates by one known factor.
     """
     window, for_ = int(s.clause.window), s.rule.for_
     tick = Duration(int(window / 7.3) // 1000 * 1000)
     seen, wait = window // int(tick), ticks_in(for_, tick)
-    factor = window / (seen * int(tick))
+    factor = series * window / (seen * int(tick))
 
     def case(name: str, phases: Callable[[int], Sequence[Phase]]) -> Case:
         """Of the first phases whose values are told plainly."""
@@ -40,7 +44,9 @@ def counter_cases(
     calm, last = seen + 2, wait + 3
     yield case("fires, and resolves", lambda n: [(0, calm), (n, last), (0, seen + wait + 4)])
     yield case("does not fire while there are none", lambda _: [(0, 3 * seen)])
-    yield case("goes on for as long as it lasts", lambda n: [(0, calm), (n, seen + wait + 9)])
+    yield case(
+        "goes on for as long as it lasts", lambda n: [(0, calm), (n / 1000, seen + wait + 9)]
+    )
     if wait > seen:
         yield case("does not fire for one", lambda n: [(0, calm), (n, 1), (0, seen + wait)])
     reset = f"{START}x{calm} 0x{seen + wait}"

@@ -21,6 +21,8 @@ from opsloop.compile.selectors import quote
 from opsloop.compile.wording import Value, Wording
 
 _AGE = Value("humanizeDuration")
+STALE_FOR = 900_000  # ms; a run that is a little late ends meanwhile
+EXPIRING_FOR = 3_600_000  # ms; of days, an hour is nothing
 PROBE_SEEN = Duration(3_600_000)  # a probe that fails now and then forgets no certificate
 FILE_SEEN = Duration(900_000)  # an engine that restarts, neither
 
@@ -102,7 +104,7 @@ def _backup(catalog: Catalog, options: Options, name: str, backup: Backup) -> It
                 f" ago; it should every {backup.every} (limit {oldest}).",
             ),
             oldest.seconds,
-            0,
+            min(STALE_FOR, int(oldest) // 12),
         ),
         (
             names.BACKUP_MISSING,
@@ -203,6 +205,7 @@ def _certificate(catalog: Catalog, options: Options, c: _Certificate) -> Iterato
         part=c.part,
         threshold=c.limit.seconds,
         window=c.seen,
+        least=EXPIRING_FOR,
     )  # fmt: skip
     yield _rule(
         catalog,

@@ -16,8 +16,6 @@ from opsloop.compile.gaugecases import (
 )
 from opsloop.compile.testseries import INSTANCE_A, STRANGER, Case, Labels, Line, Subject, never
 
-_CERTIFICATE_TICK = Duration(1_500_000)  # divides no window that a certificate is read over
-
 
 def _where(s: Subject, backup: str | None = None) -> Labels:
     """node-exporter of whatever machine reads them."""
@@ -29,7 +27,7 @@ def _failed(s: Subject) -> Iterator[Case]:
     def lines(values: str, backup: str | None = None) -> list[Line]:
         return [Line.of(names.BACKUP_SUCCESS, _where(s, backup), values)]
 
-    yield from gauge_cases(s, Gauge(0, 1, 0.0, lines, s.kept, lines("0x60", STRANGER)))
+    yield from gauge_cases(s, Gauge(0, 1, 0.0, lines, s.kept, lines("1x60", STRANGER)))
 
 
 def _stale(s: Subject) -> Iterator[Case]:
@@ -44,7 +42,8 @@ def _stale(s: Subject) -> Iterator[Case]:
         ]
 
     long_ago = testseries.number(-9 * limit) + "x90"
-    yield from aging_cases(s, Aging(limit, 1, tick, lines, lines(long_ago, STRANGER)))
+    later = testseries.number(99 * limit) + "x90"
+    yield from aging_cases(s, Aging(limit, 1, tick, lines, lines(later, STRANGER)))
     yield Case("is left to BackupFailed", tick, s.kept, lines(long_ago, success=0), never(20))
 
 
@@ -69,7 +68,8 @@ def _expiry(s: Subject, values: str, part: str | None = None) -> list[Line]:
 
 
 def _expiring(s: Subject) -> Iterator[Case]:
-    limit, tick = s.clause.threshold, _CERTIFICATE_TICK
+    limit = s.clause.threshold
+    tick = Duration(int(s.clause.window) // 24 * 10)  # does not divide it
     stranger = f"probe.{STRANGER}" if s.rule.part.startswith("probe.") else STRANGER
     expired = _expiry(s, "0x60", stranger)
     yield from aging_cases(s, Aging(limit, -1, tick, lambda values: _expiry(s, values), expired))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from opsloop import names
 from opsloop.catalog.units import Duration
@@ -41,7 +41,7 @@ def _disk(s: Subject) -> Iterator[Case]:
 
 def _filesystems(
     s: Subject, mountpoint: str, values: str, target: Labels, size: float = EVENTS,
-    others: str = f"0{_LONG}",
+    others: str = f"0{_LONG}", away: str | None = None,
 ) -> list[Line]:  # fmt: skip
     """One with these bytes available, and others that are none of a disk or not looked at."""
     pattern = s.catalog.hosts[s.name].mountpoints
@@ -50,7 +50,7 @@ def _filesystems(
     found = []
     for at, (mount, kind) in enumerate(kinds):
         labels = {**target, "mountpoint": mount, "fstype": kind, "device": f"/dev/sd{at}"}
-        available = values if at == 0 else others
+        available = (values, others, away or others)[at]
         found.append(Line.of("node_filesystem_avail_bytes", labels, available))
         found.append(Line.of("node_filesystem_size_bytes", labels, testseries.number(size) + _LONG))
     return found
@@ -117,7 +117,8 @@ def _will_fill(s: Subject) -> Iterator[Case]:
         series = f"{missing}{testseries.number(values[from_tick])}-{EVENTS}x{end - from_tick}"
         if freed is not None:
             series += f" {testseries.number(0.95 * size * EVENTS)}x6"
-        lines = _filesystems(s, mountpoint, series, target, size * EVENTS, f"5000000-1000{_LONG}")
+        slow = f"5000000-1000{_LONG}"
+        lines = _filesystems(s, mountpoint, series, target, size * EVENTS, slow, away=series)
         stranger = {**target, names.SERVICE: STRANGER}
         lines += _filesystems(s, mountpoint, series, stranger, size * EVENTS)
         checks = testseries.turns(holds[: last + (5 if freed else 1)], wait)
@@ -134,7 +135,42 @@ def _will_fill(s: Subject) -> Iterator[Case]:
     yield case("is left to DiskFull", start, start / (1 - full - 0.01))
     young = start - 5
     yield case("waits until the pace is known", young, young / (1 - room - 0.02), from_tick=12)
+    yield from _bursts(s, mountpoint, target, kept)
     yield Case("no data", _TICK, checks=never(3))
+
+
+def _bursts(s: Subject, mountpoint: str, target: Labels, kept: Labels) -> Iterator[Case]:
+    """A part of what is free is gone at once: how much that weighs depends on the window."""
+    host, wait = s.catalog.hosts[s.name], testseries.ticks_in(s.rule.for_, _TICK)
+    full, room = float(host.disk_full), conditions.room_below(float(host.disk_full))
+    window = int(conditions.PACE) // int(_TICK)
+    # Full in so many ticks where the burst lies in the middle, for each share of the rest.
+    steepest = int(conditions.PACE) / int(_TICK) / 1.5
+    limit = s.clause.threshold / _TICK.seconds
+    before, after, free = window + 4, window - 6, 1000 * EVENTS
+    size = free / (1 - room - 0.02)
+    for name, far in (("a burst is no pace", 1.35), ("a great burst is one", 0.6)):
+        rest = round(free * (1 - 1 / (1 + far * limit / steepest)))
+        values = [free] * before + [rest] * after
+        holds = []
+        for at, now in enumerate(values):
+            pace = _pace(values[max(0, at - window) : at + 1]) / _TICK.seconds
+            left = now / -pace if pace < 0 else 0.0
+            fits = 0 < left < s.clause.threshold and room < 1 - now / size <= full
+            holds.append(left if fits else None)
+        checks = testseries.turns(holds, wait)
+        checks = [c for c in checks if c[1] is None or _plain(s, kept, c[1])]
+        series = testseries.gauge([(free, before), (rest, after)])
+        lines = _filesystems(s, mountpoint, series, target, size)
+        yield Case(name, _TICK, kept, lines, checks or never(len(values) - 1))
+
+
+def _pace(values: Sequence[float]) -> float:
+    """What a straight line through them gains at each tick."""
+    middle, mean = (len(values) - 1) / 2, sum(values) / len(values)
+    spread = sum((at - middle) ** 2 for at in range(len(values)))
+    together = sum((at - middle) * (value - mean) for at, value in enumerate(values))
+    return together / spread if spread else 0.0
 
 
 def _plain(s: Subject, labels: Labels, value: float) -> bool:
@@ -155,18 +191,19 @@ def _clock(s: Subject) -> Iterator[Case]:
             return [Line.of("node_timex_offset_seconds", labels, values)]
         return [Line.of("node_time_seconds", labels, _with_time(values, tick))]
 
-    for sign in (1, -1):
-        yield from gauge_cases(
-            s,
-            Gauge(
-                bad=sign * limit * 1.05,
-                good=sign * limit * 0.95,
-                value=limit * 1.05,
-                lines=lines,
-                kept={**s.kept, names.INSTANCE: INSTANCE_A},
-                strangers=lines(f"{limit * 9:g}x60", {**target, names.SERVICE: STRANGER}),
-            ),
+    def gauge(sign: int) -> Gauge:
+        return Gauge(
+            bad=sign * limit * 1.05,
+            good=sign * limit * 0.95,
+            value=limit * 1.05,
+            lines=lines,
+            kept={**s.kept, names.INSTANCE: INSTANCE_A},
+            strangers=lines(f"{limit * 9:g}x60", {**target, names.SERVICE: STRANGER}),
         )
+
+    yield from gauge_cases(s, gauge(1))
+    first = next(gauge_cases(s, gauge(-1)))
+    yield testseries.renamed(first, f"{first.name}, also when it is behind")
 
 
 def _with_time(values: str, tick: Duration) -> str:

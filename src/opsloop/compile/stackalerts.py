@@ -143,7 +143,7 @@ def _prometheus(catalog: Catalog, options: Options) -> list[AlertRule]:
         ),
         _rule(
             catalog, options, names.RULES_FAILING, on.rules_failing(),
-            least=0,
+            least=_MINUTE,
             summary=("Rules fail: ", _COUNT, " times in ", str(on.WINDOW)),
             description=(
                 "Rules of the group ", _GROUP, " failed ", _COUNT, f" times in {on.WINDOW}.",
@@ -164,7 +164,7 @@ def _prometheus(catalog: Catalog, options: Options) -> list[AlertRule]:
         ),
         _rule(
             catalog, options, names.TSDB_TROUBLE, on.tsdb(),
-            least=0,
+            least=2 * LASTING,
             summary=("Prometheus's database has trouble: ", _COUNT, " failures"),
             description=(
                 f"Within {on.TSDB_WINDOW}, ", _COUNT,

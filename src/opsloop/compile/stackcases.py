@@ -9,7 +9,16 @@ from opsloop.compile import conditions_stack as on
 from opsloop.compile import ratecases, testseries
 from opsloop.compile.countercases import counter_cases
 from opsloop.compile.gaugecases import Gauge, gauge_cases
-from opsloop.compile.testseries import INSTANCE_A, STRANGER, Case, Labels, Line, Subject, never
+from opsloop.compile.testseries import (
+    INSTANCE_A,
+    STRANGER,
+    Case,
+    Check,
+    Labels,
+    Line,
+    Subject,
+    never,
+)
 from opsloop.compile.upcases import up_cases
 
 
@@ -83,38 +92,31 @@ def _gauge(
 def _unheard(s: Subject) -> Iterator[Case]:
     """Seconds since the Watchdog was heard; never heard (0), since the engine's start."""
     tick, wait = testseries.rhythm(s)
-    late = int(s.clause.threshold / tick.seconds) + 1  # ticks that are too long
-    quiet = late + wait + 4
+    step = tick.seconds
+    lag = (s.clause.threshold + 1) % step  # so that it is too late by a second at a tick
+    late = 2 + round((s.clause.threshold + 1 - lag) / step)
+    moment, back = 2 * step - lag, late + wait + 4  # last heard, and the tick of its return
+    every = f"+{testseries.number(step)}"
+    often = f"{testseries.number(-lag)}{every}x2"
 
-    def lines(heard: str, labels: Labels, started: float = -9000) -> list[Line]:
-        start = Line.of(on.STARTED, labels, testseries.number(started) + "x90")
-        return [Line.of(on.WATCHDOG_HEARD, labels, heard), start]
+    def case(name: str, heard: str, checks: Sequence[Check], started: float = -9000) -> Case:
+        def lines(heard: str, labels: Labels) -> list[Line]:
+            start = Line.of(on.STARTED, labels, testseries.number(started) + "x90")
+            return [Line.of(on.WATCHDOG_HEARD, labels, heard), start]
 
-    def case(name: str, heard: str, checks: Sequence[testseries.Check], started: float) -> Case:
-        series = [*lines(heard, _base(s), started), *lines("1x90", _other(s))]
+        series = [*lines(heard, _base(s)), *lines("1x90", _other(s))]
         return Case(name, tick, _kept(s), series, checks)
 
-    step = tick.seconds
-    often = f"1+{testseries.number(step)}x2"  # at each tick, the last time at 2 ticks
-    moment = 1 + 2 * step
-    holds = [
-        at * step - moment if at * step - moment > s.clause.threshold and at < 3 + quiet else None
-        for at in range(quiet + 8)
-    ]
-    again = testseries.number((3 + quiet) * step)
-    gone = f"{often} {testseries.number(moment)}x{quiet - 1} {again}+{testseries.number(step)}x6"
-    yield case("fires when it is heard no more, and resolves", gone,
-               testseries.turns(holds, wait), -9000)  # fmt: skip
-    yield case("does not fire while it is heard", f"1+{testseries.number(step)}x30", never(20),
-               -9000)  # fmt: skip
-    start = 2 * step + 1
-    holds = [
-        at * step - start if at * step - start > s.clause.threshold else None
-        for at in range(late + wait + 6)
-    ]
-    checks = testseries.turns(holds, wait)
-    yield case("fires when it was never heard", "0x60", checks, start)
-    yield case("waits after a restart", f"{often} 0x{late}", never(late + 2), 3 * step)
+    holds = [at * step - moment if late <= at < back else None for at in range(back + 5)]
+    again = f"{testseries.number(back * step - lag)}{every}x6"
+    gone = f"{often} {testseries.number(moment)}x{back - 4} {again}"
+    yield case("fires when it is heard no more, and resolves", gone, testseries.turns(holds, wait))
+    yield case("does not fire while it is heard", f"{often[:-2]}x30", never(20))
+    at_last = testseries.number(2 - s.clause.threshold)  # heard two seconds before the limit
+    yield case("does not fire when it is heard late", f"{at_last}{every}x30", never(29), 0)
+    holds = [at * step - moment if late <= at else None for at in range(back)]
+    yield case("fires when it was never heard", "0x60", testseries.turns(holds, wait), moment)
+    yield case("waits after a restart", f"{often} 0x{late}", never(late), 3 * step)
     yield Case("no data", tick, checks=never(9))
 
 
@@ -133,18 +135,20 @@ def _slow(s: Subject) -> Iterator[Case]:
 
 
 def _counters(*metrics: str, **labels: str) -> Callable[[Subject], Iterator[Case]]:
-    """Each of the metrics alone, while the others stand still."""
+    """Each of the metrics alone, in two series that add up, while the others stand still."""
 
     def cases(s: Subject) -> Iterator[Case]:
+        base = {**_base(s), **labels}
         for metric in metrics:
             others = [m for m in metrics if m != metric]
 
             def lines(values: str, metric: str = metric) -> list[Line]:
-                return [Line.of(metric, {**_base(s), **labels}, values)]
+                return [Line.of(metric, {**base, "part": part}, values) for part in "ab"]
 
-            still = [Line.of(m, {**_base(s), **labels}, "7x90") for m in others]
+            still = [Line.of(m, base, "7x90") for m in others]
             strange = [Line.of(m, {**_other(s), **labels}, "0+9x90") for m in metrics]
-            for case in counter_cases(s, lines, {**_kept(s), **labels}, [*still, *strange]):
+            kept = {**_kept(s), **labels}
+            for case in counter_cases(s, lines, kept, [*still, *strange], series=2):
                 yield testseries.renamed(case, f"{metric}: {case.name}")
 
     return cases
@@ -171,8 +175,8 @@ def _tsdb(s: Subject) -> Iterator[Case]:
 
     step = tick.seconds
     ends = 8  # the tick at which its start is an hour ago
-    holds = [2.0 if at < ends else None for at in range(ends + 4)]
-    yield case("damage at the start is told for an hour", 2, ends * step - hour, holds)
+    holds = [1.0 if at < ends else None for at in range(ends + 4)]
+    yield case("damage at the start is told for an hour", 1, ends * step - hour, holds)
     yield case("none, nothing is told", 0, 0, [None] * 9)
     yield case("long ago, nothing is told", 2, -2.0 * hour, [None] * 9)
     yield Case("no data", tick, checks=never(9))
@@ -184,10 +188,18 @@ def _config(s: Subject) -> Iterator[Case]:
 
 def _shares(s: Subject, failed: str, every: str, **labels: str) -> Iterator[Case]:
     def lines(loads: Sequence[ratecases.Load], target: Labels) -> list[Line]:
+        """In two series each, which add up."""
         where = {**target, "job": target[names.SERVICE], names.INSTANCE: INSTANCE_A, **labels}
-        bad = testseries.counter([(x.bad, x.ticks) for x in loads])
-        total = testseries.counter([(x.events, x.ticks) for x in loads])
-        return [Line.of(failed, where, bad), Line.of(every, where, total)]
+        bad = testseries.counter([(x.bad / 2, x.ticks) for x in loads])
+        total = testseries.counter([(x.events / 2, x.ticks) for x in loads])
+        return [
+            line
+            for part in "ab"
+            for line in (
+                Line.of(failed, {**where, "part": part}, bad),
+                Line.of(every, {**where, "part": part}, total),
+            )
+        ]
 
     yield from ratecases.share_cases(s, lines, {**_kept(s), **labels})
 
