@@ -41,7 +41,7 @@ SET_IN: Mapping[str, tuple[str, ...]] = {
     names.SLO_ERRORS_EXCEED: _OBJECTIVE,
 }
 _MATCHER = re.compile(r'^\s*alertname\s*(=~|=)\s*"?(.*?)"?\s*$')
-_OWN = (names.REMEDIATION_FAILED, names.REMEDIATION_RUNNING)
+_OWN = (names.APPROVAL_NEEDED, names.REMEDIATION_FAILED, names.REMEDIATION_RUNNING)
 _HEAD = """\
 # Alerts
 
