@@ -78,11 +78,34 @@ def accuracy(folder: Path, days: int, period: int, seed: int) -> list[Result]:
     backfill(folder, data, specs, days)
     say(f"rules back-filled after {time.monotonic() - began:.0f} s")
     with prometheus(data) as url:
-        return [
+        results = [
             result
             for nth, kind in enumerate(kinds)
             for result in judged(url, kind, f"s{nth}", truths[f"s{nth}"], specs, days, period)
         ]
+        return [*results, *holes(url, specs, days, period)]
+
+
+def holes(url: str, specs: Sequence[SLOSpec], days: int, period: int) -> Iterator[Result]:
+    """What is recorded and is no number, and objectives of which nothing is known at the end."""
+    at = START + days * DAY * MINUTE + MINUTE + int(SETTLED) // 1000
+
+    def series_with_nan(record: str) -> float:
+        whole = f"sum_over_time({record}[{days}d])"  # NaN when one sample is
+        return value(url, f"count({whole} != {whole}) or vector(0)", at)
+
+    own = [r["record"] for g in backfill_passes(specs) for r in g["rules"]]
+    yield Result(
+        "recorded series with a NaN",
+        sum(series_with_nan(record) for record in sorted(set(own))),
+        "",
+        0,
+        peer=f"Sloth {series_with_nan(SLOTH_5M):g} of its 5m ratios",
+    )
+    rules = {r["record"]: r["expr"] for r in budget_rules(specs)}
+    known = value(url, f"count({rules['slo:total:period']} > 0)", at)
+    silent = len(specs) - (0 if math.isnan(known) else known)
+    yield Result(f"objectives without a {period}d budget at the end", silent, "", 0)
 
 
 def backfill(folder: Path, data: Path, specs: Sequence[SLOSpec], days: int) -> None:
