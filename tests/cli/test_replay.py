@@ -16,6 +16,7 @@ from opsloop.remediation.decide import decide
 from opsloop.remediation.episode import EpisodeState
 from opsloop.remediation.ports import Written
 from opsloop.remediation.situation import Situation
+from opsloop.stack.state import StackInfo, StateFolder
 from opsloop.store.sqlite import SqliteStore
 from tests.store.samples import taken
 
@@ -102,6 +103,19 @@ def test_a_changed_policy_decides_otherwise(
     assert said in done.stdout
     told = json.loads(run("replay", "1", "--json").stdout)
     assert (told["same"], told["now"]["kind"]) == (False, kind)
+
+
+def test_the_catalog_of_the_stack_is_taken_where_none_is_named(
+    run: Run, decided: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    state = StateFolder(decided / ".opsloop")
+    state.write(StackInfo(0, str(decided / "opsloop.yaml"), "", 1.0))
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    monkeypatch.chdir(elsewhere)
+    done = run("replay", "1", "--state", str(state.root))
+    assert done.exit_code == 0, done.output
+    assert "decides the same" in done.stdout
 
 
 def test_nothing_is_written(run: Run, decided: Path) -> None:

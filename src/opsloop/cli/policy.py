@@ -69,11 +69,20 @@ def test(settings: Settings, paths: tuple[Path, ...], as_json: bool) -> int:
 
 
 def given(settings: Settings) -> tuple[EngineInput, Path]:
-    """What the engine would be told of the catalog as it is now, and the catalog's folder."""
+    """What the engine would be told of the catalog as it is now, and the catalog's folder.
+
+    The catalog is the one that was named, else the one that the stack was started with.
+    """
+    import dataclasses
+
     from opsloop import names
     from opsloop.catalog.facts import EngineInput
     from opsloop.cli.build import compile_bundle
+    from opsloop.stack.state import StateFolder
 
+    info = StateFolder(settings.state).read()
+    if settings.catalog is None and info is not None:
+        settings = dataclasses.replace(settings, catalog=Path(info.catalog))
     loaded, bundle = compile_bundle(settings)
     return EngineInput.model_validate_json(bundle.files[names.ENGINE_JSON]), loaded.directory
 
