@@ -42,6 +42,7 @@ BACKUP_FAILED: Final = "BackupFailed"
 BACKUP_STALE: Final = "BackupStale"  # the last success is too old
 BACKUP_MISSING: Final = "BackupMissing"  # it never ran where its result is read
 MONITORING_DOWN: Final = "MonitoringDown"  # a part of the stack that has no alert of its own
+HOST_DOWN: Final = "HostDown"  # its exporter and all services on it are silent
 EXPORTER_DOWN: Final = "ExporterDown"  # what tells of a host, a database or a probe
 ENGINE_DOWN: Final = "EngineDown"
 ENGINE_STUCK: Final = "EngineStuck"

@@ -242,3 +242,16 @@ notifications:
         wait_until(s.pages, "the page comes")
         paths = {"/slack/services/demo", "/pagerduty/v2/enqueue", "/webhook/email"}
         wait_until(lambda: {r.path for r in s.people.received} == paths, "all ways are used")
+
+
+def test_a_machine_that_is_down_is_one_page(tmp_path: Path) -> None:
+    text = SHOP + 'hosts: {box: {team: ops, targets: {static: ["a:9100"]}}}\n'
+    with stage(tmp_path, engine=False, text=text) as s:
+        s.post(alert("ServiceDown", "P0", instance="a:1"))
+        s.post(alert("HighErrorRate", "P0"))
+        s.post(alert("ExporterDown", "P1", service="box", team="ops", instance="a:9100"))
+        s.post(alert("HostDown", "P0", service="box", team="ops", instance="a:9100"))
+        heard(s, "[P0] HostDown: box")
+        s.post(alert("ServiceDown", "P0", service="web", instance="w:1"))
+        heard(s, "[P0] ServiceDown: web")
+        assert len(s.slack()) == 2

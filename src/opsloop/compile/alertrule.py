@@ -17,6 +17,7 @@ OWN = "own"  # the shape of a user's alerts; a shipped alert's shape is its name
 SEVERITY = {
     names.SERVICE_DOWN: "P0",
     names.HIGH_ERROR_RATE: "P0",
+    names.HOST_DOWN: "P0",
     names.ENGINE_DOWN: "P0",  # nothing is healed, and nobody is told so by anything else
     names.HIGH_LATENCY: "P1",
     names.CONNECTIONS_HIGH: "P1",

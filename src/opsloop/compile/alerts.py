@@ -12,6 +12,7 @@ from opsloop.compile import conditions, texts, texts_host
 from opsloop.compile.alertrule import OWN, SEVERITY, AlertRule, labels, wait
 from opsloop.compile.conditions import Clause
 from opsloop.compile.declared import declared_rules
+from opsloop.compile.hostdown import host_down_rules
 from opsloop.compile.options import Options
 from opsloop.compile.stackalerts import stack_rules
 from opsloop.errors import BundleError
@@ -44,6 +45,7 @@ def alert_rules(catalog: Catalog, options: Options) -> list[AlertRule]:
             catalog, options, names.CONNECTIONS_HIGH, conditions.connections, CONNECTIONS_FOR
         ),
         *_host_rules(catalog, options),
+        *host_down_rules(catalog, options),
         *(_own(catalog, options, name) for name in catalog.alerts),
     ]
     about = {subject for rule in found for subject in rule.subjects}

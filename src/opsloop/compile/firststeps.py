@@ -123,6 +123,11 @@ _DECLARED: Final[dict[str, tuple[Step, Step, Step]]] = {
     ),
 }
 _STACK: Final[dict[str, tuple[Step, Step, Step]]] = {
+    names.HOST_DOWN: (
+        ("Machine or network? `ping` the host of ", _INSTANCE, " from here and from another one."),
+        ("Its console, or its provider's page: does it run, did it restart, is its disk full?",),
+        ("Start it, or move what runs on it: `opsloop alerts` names what is muted by it.",),
+    ),
     names.EXPORTER_DOWN: (
         (
             "Is it the exporter or the machine? `opsloop status`, `ping` the host of ",

@@ -6,6 +6,7 @@ from typing import Any
 
 from opsloop import names
 from opsloop.catalog.model import Catalog
+from opsloop.compile.hostdown import Machine, machines
 from opsloop.compile.selectors import one_of, quote
 from opsloop.compile.slo_names import BURN_CRITICAL, BURN_HIGH, DATA_MISSING, SLO
 
@@ -18,6 +19,7 @@ def inhibitions(catalog: Catalog, met: list[str]) -> list[Node]:
     met: the alerts that a policy meets.
     """
     found = [*_by_engine(met), *_within_service(catalog)]
+    found += [_over_machine(machine) for machine in machines(catalog)]
     for service, users in dependents_of(catalog).items():
         if users:
             found.append(_over_dependents(catalog, service, users))
@@ -81,6 +83,19 @@ def _over_dependents(catalog: Catalog, service: str, users: list[str]) -> Node:
     return {
         "source_matchers": [_is("alertname", names.SERVICE_DOWN), _is(names.SERVICE, service)],
         "target_matchers": [one_of("alertname", symptoms), one_of(names.SERVICE, users)],
+        "equal": [names.ENVIRONMENT],
+    }
+
+
+def _over_machine(machine: Machine) -> Node:
+    """A machine that is down over what runs on it; its services' own symptoms are muted by these."""
+    down = one_of("alertname", (names.SERVICE_DOWN, names.EXPORTER_DOWN))
+    return {
+        "source_matchers": [
+            _is("alertname", names.HOST_DOWN),
+            _is(names.INSTANCE, machine.exporter),
+        ],
+        "target_matchers": [down, machine.instances],
         "equal": [names.ENVIRONMENT],
     }
 

@@ -9,6 +9,7 @@ from opsloop.catalog.units import Duration
 from opsloop.compile import (
     declaredcases,
     hostcases,
+    hostdowncases,
     ratecases,
     stackcases,
     testseries,
@@ -32,6 +33,7 @@ _CASES: Mapping[str, Callable[[Subject], Iterator[Case]]] = {
     names.HIGH_ERROR_RATE: ratecases.errors,
     names.HIGH_LATENCY: ratecases.latency,
     **hostcases.CASES,
+    names.HOST_DOWN: hostdowncases.host_down,
     **declaredcases.CASES,
     **stackcases.CASES,
 }
