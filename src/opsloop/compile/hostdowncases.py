@@ -23,8 +23,8 @@ def _cases(s: Subject, machine: Machine) -> Iterator[Case]:
     hurt: list[Phase] = [(1, 3), (0, bad), (1, 4)]
     value: list[float | None] = [0.0 if 3 <= at < 3 + bad else None for at in range(bad + 7)]
 
-    def exporter(phases: Sequence[Phase]) -> Line:
-        labels = {**s.target, "job": f"host/{s.name}", names.INSTANCE: machine.exporter}
+    def exporter(phases: Sequence[Phase], **other: str) -> Line:
+        labels = {**s.target, "job": f"host/{s.name}", names.INSTANCE: machine.exporter, **other}
         return Line.of("up", labels, testseries.gauge(phases))
 
     def service(
@@ -54,7 +54,8 @@ def _cases(s: Subject, machine: Machine) -> Iterator[Case]:
     )  # fmt: skip
     yield Case(
         "does not fire while the exporter answers", tick, alert,
-        [exporter(well), service(down)], quiet,
+        [exporter(well), exporter(down, job=STRANGER), exporter(down, instance=STRANGER),
+         *(service(down, name) for name in machine.services)], quiet,
     )  # fmt: skip
     yield Case(
         "does not fire where no service is scraped", tick, alert,
