@@ -51,9 +51,22 @@ def test_prometheus_takes_the_configuration_and_rules(build: Path) -> None:
     assert "FAILED" not in said, "not even a lint, as of two rules with the same name and labels"
 
 
-def test_every_alert_has_tests_that_pass(build: Path) -> None:
+@pytest.mark.parametrize(
+    "build",
+    [
+        pytest.param(name, marks=() if name == "everything" else pytest.mark.full)
+        for name in ("shop", *TEXTS)
+    ],
+    indirect=True,
+)
+def test_every_test_passes(build: Path) -> None:
+    """The build that has everything; the shop's run in `make test-alerts`, which is a test too."""
     tests = sorted((build / "prometheus/tests").glob("*.yml"))
     run([require("promtool"), "test", "rules", *tests], build)
+
+
+def test_every_alert_has_tests(build: Path) -> None:
+    tests = sorted((build / "prometheus/tests").glob("*.yml"))
     alerts = {
         (rule["alert"], rule["labels"].get("policy"))
         for path in (build / "prometheus/rules").glob("*.yml")

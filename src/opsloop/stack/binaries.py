@@ -57,6 +57,7 @@ PROGRAMS: Mapping[str, Program] = {
         ),
         Program("postgres", ("postgres",), "postgresql", ("/usr/lib/postgresql/*/bin",)),
         Program("setpriv", ("setpriv",), "util-linux"),
+        Program("openssl", ("openssl",), "openssl"),  # the engine reads certificates with it
     )
 }
 
@@ -72,6 +73,8 @@ def needed(catalog: Catalog | None) -> list[Program]:
         wanted.append("postgres-exporter")
     if any(s.process for s in databases):
         wanted.append("postgres")
+    if catalog.certificates:
+        wanted.append("openssl")
     return [PROGRAMS[name] for name in wanted]
 
 
