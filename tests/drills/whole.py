@@ -9,7 +9,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -84,15 +84,24 @@ class Stack:
 
 
 @contextlib.contextmanager
-def whole_stack() -> Iterator[Stack]:
-    """`opsloop up` on free ports; `opsloop down` at the end. Short paths, for sockets."""
+def whole_stack(change: Callable[[Path], None] | None = None) -> Iterator[Stack]:
+    """`opsloop up` on free ports; `opsloop down` at the end. Short paths, for sockets.
+
+    change: is given a copy of the shop's folder, to make another catalog of it.
+    """
     for program in PROGRAMS:
         require(*program)
     folder = Path(tempfile.mkdtemp(prefix="ot-"))
     stack = Stack(folder / "state", free_port_base())
+    catalog = CATALOG
     try:
+        if change is not None:
+            shop = folder / "shop"
+            shutil.copytree(CATALOG.parent, shop, ignore=shutil.ignore_patterns("__pycache__"))
+            change(shop)
+            catalog = shop / CATALOG.name
         up = stack.opsloop(
-            "up", "--catalog", str(CATALOG), "--port-base", str(stack.port_base), seconds=240
+            "up", "--catalog", str(catalog), "--port-base", str(stack.port_base), seconds=240
         )
         assert up.code == 0, f"{up.out}\n{up.err}\n{stack.logs()}"
         yield stack

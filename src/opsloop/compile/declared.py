@@ -22,7 +22,6 @@ from opsloop.compile.wording import Value, Wording
 
 _AGE = Value("humanizeDuration")
 STALE_FOR = 900_000  # ms; a run that is a little late ends meanwhile
-EXPIRING_FOR = 3_600_000  # ms; of days, an hour is nothing
 PROBE_SEEN = Duration(3_600_000)  # a probe that fails now and then forgets no certificate
 FILE_SEEN = Duration(900_000)  # an engine that restarts, neither
 
@@ -205,7 +204,6 @@ def _certificate(catalog: Catalog, options: Options, c: _Certificate) -> Iterato
         part=c.part,
         threshold=c.limit.seconds,
         window=c.seen,
-        least=EXPIRING_FOR,
     )  # fmt: skip
     yield _rule(
         catalog,
