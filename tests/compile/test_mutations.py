@@ -21,6 +21,7 @@ SURVIVORS = {
     ("", "max by to min by"): "a file system, and a machine's memory, have one series",
     ("", "rate( to irate("): "steady rates look the same at their end",
     ("DiskWillFill", "0 to 1 "): "full in less than a second is as good as full",
+    ("DiskWillFill", "86400 to 95040 (6)"): "both windows have the limit; the long one decides",
     ("BackupMissing", "label backup dropped"): "absent() gives it, from its own matcher",
     ("EngineStuck", "0 to 1 (4)"): "a time of 1970 is none",
 }

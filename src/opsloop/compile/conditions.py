@@ -23,6 +23,9 @@ from opsloop.errors import InputError
 
 PACE = Duration(6 * 3_600_000)  # over which it is measured how fast a disk fills
 PACE_KNOWN = Duration(int(PACE) // 2)
+# A file of some gigabytes written at once is no pace: shorter than the alert waits, so that it
+# is forgotten meanwhile.
+PACE_NOW = Duration(45 * 60_000)
 ROOM = 0.6  # a file system less full than this is told of by nobody
 NO_WINDOW = Duration(0)
 
@@ -193,7 +196,8 @@ def disk(catalog: Catalog) -> list[Clause]:
 
 
 def disk_will_fill(catalog: Catalog) -> list[Clause]:
-    """Per host and mountpoint: seconds until it is full, at the pace of the last hours.
+    """Per host and mountpoint: seconds until it is full, at the pace of the last hours, which
+    must be that of the last minutes too.
 
     Not of a file system with much room, nor of one that DiskFull tells of, nor of one that was
     not there for half the time that is looked at: a pace of minutes says nothing of a day.
@@ -208,10 +212,13 @@ def disk_will_fill(catalog: Catalog) -> list[Clause]:
         matchers = _hosts(members, mountpoints)
         free = f'node_filesystem_avail_bytes{{{matchers},fstype!~"{UNREAL_FILESYSTEMS}"}}'
         by = f"{BY_INSTANCE}, mountpoint"
-        left = f"min by ({by}) (\n  {free} / -deriv({free}[{PACE}]) > 0\n) < {limit:.15g}"
+        left, still = (
+            f"min by ({by}) (\n  {free} / -deriv({free}[{window}]) > 0\n) < {limit:.15g}"
+            for window in (PACE, PACE_NOW)
+        )
         used = f"{disk_used(matchers)} > {room_below(full)!r} <= {full!r}"
         known = f"count by ({by}) ({free} offset {PACE_KNOWN})"
-        expr = f"{left}\nand\n{used}\nand\n{known}"
+        expr = f"{left}\nand\n{still}\nand\n{used}\nand\n{known}"
         found.append(Clause(expr, tuple(members), limit, PACE, PACE))
     return found
 

@@ -140,29 +140,52 @@ def _will_fill(s: Subject) -> Iterator[Case]:
 
 
 def _bursts(s: Subject, mountpoint: str, target: Labels, kept: Labels) -> Iterator[Case]:
-    """A part of what is free is gone at once: how much that weighs depends on the window."""
-    host, wait = s.catalog.hosts[s.name], testseries.ticks_in(s.rule.for_, _TICK)
-    full, room = float(host.disk_full), conditions.room_below(float(host.disk_full))
+    """A part of what is free is gone at once, or within hours: what the two windows make of it."""
+    full = float(s.catalog.hosts[s.name].disk_full)
+    room = conditions.room_below(full)
     window = int(conditions.PACE) // int(_TICK)
     # Full in so many ticks where the burst lies in the middle, for each share of the rest.
     steepest = int(conditions.PACE) / int(_TICK) / 1.5
     limit = s.clause.threshold / _TICK.seconds
     before, after, free = window + 4, window - 6, 1000 * EVENTS
-    size = free / (1 - room - 0.02)
-    for name, far in (("a burst is no pace", 1.35), ("a great burst is one", 0.6)):
+    for name, far in (("a burst is no pace", 1.35), ("nor is a great burst", 0.6)):
         rest = round(free * (1 - 1 / (1 + far * limit / steepest)))
-        values = [free] * before + [rest] * after
-        holds = []
-        for at, now in enumerate(values):
-            pace = _pace(values[max(0, at - window) : at + 1]) / _TICK.seconds
-            left = now / -pace if pace < 0 else 0.0
-            fits = 0 < left < s.clause.threshold and room < 1 - now / size <= full
-            holds.append(left if fits else None)
-        checks = testseries.turns(holds, wait)
-        checks = [c for c in checks if c[1] is None or _plain(s, kept, c[1])]
-        series = testseries.gauge([(free, before), (rest, after)])
-        lines = _filesystems(s, mountpoint, series, target, size)
-        yield Case(name, _TICK, kept, lines, checks or never(len(values) - 1))
+        yield _shaped(s, mountpoint, target, kept, name, [free] * before + [rest] * after)
+    falling = window * 3 // 4
+    step = round(free / (0.5 * limit + window / 2))
+    last = free - falling * step
+    if last / free > (1 - full) / (1 - room - 0.02):  # DiskFull does not tell of it first
+        slope = [free - at * step for at in range(1, falling + 1)]
+        yield _shaped(
+            s, mountpoint, target, kept, "a pace is one after hours, and none soon after its end",
+            [free] * before + slope + [last] * (window // 2),
+        )  # fmt: skip
+
+
+def _shaped(
+    s: Subject, mountpoint: str, target: Labels, kept: Labels, name: str, values: Sequence[int]
+) -> Case:
+    """Free bytes at each tick, of a disk that is full enough from the beginning."""
+    full = float(s.catalog.hosts[s.name].disk_full)
+    room = conditions.room_below(full)
+    size = values[0] / (1 - room - 0.02)
+    windows = [int(w) // int(_TICK) for w in (conditions.PACE, conditions.PACE_NOW)]
+    holds: list[float | None] = []
+    for at, now in enumerate(values):
+        left, still = (_left(values[max(0, at - ticks) : at + 1]) for ticks in windows)
+        fits = min(left, still) > 0 and max(left, still) < s.clause.threshold
+        holds.append(left if fits and room < 1 - now / size <= full else None)
+    checks = testseries.turns(holds, testseries.ticks_in(s.rule.for_, _TICK))
+    checks = [c for c in checks if c[1] is None or _plain(s, kept, c[1])]
+    series = testseries.gauge([(float(value), 1) for value in values])
+    lines = _filesystems(s, mountpoint, series, target, size)
+    return Case(name, _TICK, kept, lines, checks or never(len(values) - 1))
+
+
+def _left(values: Sequence[float]) -> float:
+    """Seconds until nothing is left at their pace; 0 when they do not fall."""
+    pace = _pace(values) / _TICK.seconds
+    return values[-1] / -pace if pace < 0 else 0.0
 
 
 def _pace(values: Sequence[float]) -> float:
