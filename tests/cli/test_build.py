@@ -157,6 +157,7 @@ def test_run_tests(run: Run, small: Path, tmp_path: Path) -> None:
     assert all(a["tests"] and a["failed"] == [] for a in alerts.values())
 
 
+@pytest.mark.full
 def test_run_tests_prints_alerts_by_kind_of_case(run: Run, small: Path) -> None:
     done = run("build", "--run-tests")
     head, *rows, total = (line.split() for line in done.stdout.split("\n\n")[0].splitlines())

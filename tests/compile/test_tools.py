@@ -51,16 +51,9 @@ def test_prometheus_takes_the_configuration_and_rules(build: Path) -> None:
     assert "FAILED" not in said, "not even a lint, as of two rules with the same name and labels"
 
 
-@pytest.mark.parametrize(
-    "build",
-    [
-        pytest.param(name, marks=() if name == "everything" else pytest.mark.full)
-        for name in ("shop", *TEXTS)
-    ],
-    indirect=True,
-)
+@pytest.mark.full
 def test_every_test_passes(build: Path) -> None:
-    """The build that has everything; the shop's run in `make test-alerts`, which is a test too."""
+    """Those of the shop run among the core tests too, in `make test-alerts`."""
     tests = sorted((build / "prometheus/tests").glob("*.yml"))
     run([require("promtool"), "test", "rules", *tests], build)
 

@@ -17,7 +17,6 @@ from opsloop.compile.slo_alerts import SLOAlert
 from opsloop.compile.slo_names import TILE
 
 LONGEST_GRACE = Duration(180_000)
-ASKED_WITHIN = Duration(15_000)  # the engine decides within a second, or waits and looks again
 
 
 def engine_json(
@@ -92,18 +91,15 @@ def grace(window: Duration, hold: Duration, evaluation: Duration) -> Duration:
 
 
 def grace_of(catalog: Catalog, rule: AlertRule) -> Duration:
-    """0 where people are told at once: no policy, or one that only says what it would do.
+    """0 where people are told at once: no policy, or one that does not act by itself.
 
-    One that asks people has the time to ask: its question is told then, and not the alert too.
+    One that asks people does so before their group is told: its question stands for the alert.
 
     The evaluation counted is the stack's, not the loop's second: it is what the machine takes
     to start things.
     """
-    mode = catalog.remediation.mode_of(rule.policy) if rule.policy else "off"
-    if rule.policy is None or mode not in ("auto", "approve"):
+    if rule.policy is None or catalog.remediation.mode_of(rule.policy) != "auto":
         return Duration(0)
-    if mode == "approve":
-        return ASKED_WITHIN
     hold = catalog.remediation.policies[rule.policy].verify.hold
     return grace(look_back(catalog, rule), hold, catalog.stack.evaluation_interval)
 
