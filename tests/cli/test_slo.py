@@ -156,7 +156,8 @@ def test_incidents_are_those_that_happened(filled: Stage, run: Run) -> None:
         assert incident["peak_burn"] > 1
     left = rows["availability"]["burn_down"]
     assert len(left) > 40
-    assert left[-1][1] == pytest.approx(rows["availability"]["budget_left"], abs=0.01)
+    # Of the last minutes one knows more than the other, and one may be within an incident.
+    assert left[-1][1] == pytest.approx(rows["availability"]["budget_left"], abs=0.03)
 
 
 @pytest.mark.parametrize("columns", [40, 80, 140])
