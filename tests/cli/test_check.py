@@ -75,3 +75,12 @@ def test_in_a_process_of_its_own(tmp_path: Path) -> None:
     out, errors = process.communicate(timeout=60)
     assert (process.returncode, out) == (2, "")
     assert errors.count("\n") == 11
+
+
+def test_what_is_declared_is_counted(run: Run, small: Path) -> None:
+    small.write_text(
+        small.read_text()
+        + "certificates: {edge: {file: edge.pem}}\nbackups: {orders: {every: 24h}, files: {every: 7d}}\n"
+    )
+    done = run("check")
+    assert "1 service, 1 host, 1 certificate, 2 backups" in done.stdout

@@ -96,6 +96,8 @@ def summary(catalog: Catalog) -> str:
         (len(catalog.processes), "process"),
         (len(catalog.hosts), "host"),
         (len(catalog.probes), "probe"),
+        (len(catalog.certificates), "certificate"),
+        (len(catalog.backups), "backup"),
         (len(catalog.rules), "rule"),
         (len(catalog.alerts), "alert"),
         (len(catalog.remediation.policies), "policy"),
