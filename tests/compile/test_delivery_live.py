@@ -139,6 +139,7 @@ def test_the_alerts_of_a_service_are_one_message_that_names_each(tmp_path: Path)
         assert page["payload"]["severity"] == "critical"
 
 
+@pytest.mark.full
 def test_slack_shows_severity_values_and_buttons(tmp_path: Path) -> None:
     text = SHOP + "notifications: {low_priority: '#low'}\n"
     with stage(tmp_path, engine=False, text=text) as s:
@@ -181,6 +182,7 @@ def slack_bodies(s: Stage) -> list[dict[str, Any]]:
     return [r.json() for r in s.people.received if r.path.startswith("/slack")]
 
 
+@pytest.mark.full
 def test_mail_and_webhook_have_their_secrets(tmp_path: Path) -> None:
     with smtp_sink() as sink, receiver() as hook:
         catalog = tmp_path / "catalog"
@@ -241,7 +243,13 @@ notifications:
         s.post(alert("Worst", "P0"))
         wait_until(s.pages, "the page comes")
         paths = {"/slack/services/demo", "/pagerduty/v2/enqueue", "/webhook/email"}
-        wait_until(lambda: {r.path for r in s.people.received} == paths, "all ways are used")
+
+        def used() -> bool:
+            found = {r.path for r in s.people.received}
+            assert paths <= found, f"{sorted(paths - found)} is not used"
+            return True
+
+        wait_until(used, "all ways are used", 240)
 
 
 def test_a_machine_that_is_down_is_one_page(tmp_path: Path) -> None:

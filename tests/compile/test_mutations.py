@@ -83,7 +83,7 @@ def explained(alert: str, what: str) -> bool:
 @pytest.mark.parametrize(
     "name",
     [
-        "shop",
+        pytest.param("shop", marks=pytest.mark.full),
         pytest.param("the rest of the shop", marks=pytest.mark.full),
         pytest.param("without policies", marks=pytest.mark.full),
         pytest.param("declared", marks=pytest.mark.full),

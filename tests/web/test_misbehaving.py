@@ -103,7 +103,12 @@ def desk(tmp_path: Path) -> Iterator[Desk]:
 
 @pytest.mark.parametrize(
     ("vendor", "how"),
-    [("slack", "500"), ("slack", "429"), ("pagerduty", "503"), ("pagerduty", "429")],
+    [
+        ("slack", "500"),
+        ("pagerduty", "429"),
+        pytest.param("slack", "429", marks=pytest.mark.full),
+        pytest.param("pagerduty", "503", marks=pytest.mark.full),
+    ],
 )
 def test_a_vendor_that_fails_for_a_while_is_told_in_the_end(
     tmp_path: Path, vendor: str, how: str
@@ -119,7 +124,7 @@ def test_a_vendor_that_fails_for_a_while_is_told_in_the_end(
         assert [m["accepted"] for m in d.told(vendor, "Lasting")] == [True]
 
 
-@pytest.mark.parametrize("how", ["404", "hang"])
+@pytest.mark.parametrize("how", ["404", pytest.param("hang", marks=pytest.mark.full)])
 def test_a_vendor_that_is_lost_takes_nothing_from_the_others(tmp_path: Path, how: str) -> None:
     with desk(tmp_path) as d:
         d.misbehave("slack", how, 1000)
