@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import subprocess
 from pathlib import Path
@@ -25,7 +26,9 @@ SURVIVORS = {
     ("BackupMissing", "label backup dropped"): "absent() gives it, from its own matcher",
     ("EngineStuck", "0 to 1 (4)"): "a time of 1970 is none",
 }
-# The others are of the stack and of hosts; their mutants take minutes.
+# The others are of the stack and of hosts, of what is declared; all of their mutants take most of
+# an hour, so each 11th is taken; MUTANTS_EVERY=1 takes all.
+SOME = 11
 OF_SERVICES = {"ServiceDown", "HighErrorRate", "HighLatency", "DiskFull", "MemoryHigh", "Watchdog"}
 
 
@@ -98,6 +101,9 @@ def test_no_broken_rule_passes_its_tests(name: str, tmp_path: Path) -> None:
     else:
         catalog = catalogs.shop()
     build = catalogs.built(catalog, tmp_path)
+    every = (
+        1 if name in ("shop", "without policies") else int(os.environ.get("MUTANTS_EVERY", SOME))
+    )
     survivors, count = [], 0
     rules = [(f, r) for f, r in alerting_rules(build) if r["alert"] not in catalog.alerts]
     if name == "declared":
@@ -106,7 +112,7 @@ def test_no_broken_rule_passes_its_tests(name: str, tmp_path: Path) -> None:
         rest = name == "the rest of the shop"
         rules = [(f, r) for f, r in rules if (r["alert"] not in OF_SERVICES) == rest]
     for at, (file, rule) in enumerate(rules):
-        made = [Mutant("unchanged", rule), *mutants(rule)]
+        made = [Mutant("unchanged", rule), *mutants(rule)[::every]]
         alive = living(build, tmp_path / f"mutants-{at}", file, rule, made)
         assert "unchanged" in alive, f"the tests of {rule['alert']} fail as they are"
         alive.remove("unchanged")
@@ -117,4 +123,4 @@ def test_no_broken_rule_passes_its_tests(name: str, tmp_path: Path) -> None:
     if name in ("shop", "without policies"):
         assert alerts == OF_SERVICES
     assert len(alerts) > 4
-    assert count > 100, "mutants are made"
+    assert count > 50, "mutants are made"

