@@ -112,7 +112,7 @@ def test_no_broken_rule_passes_its_tests(name: str, tmp_path: Path) -> None:
         rest = name == "the rest of the shop"
         rules = [(f, r) for f, r in rules if (r["alert"] not in OF_SERVICES) == rest]
     for at, (file, rule) in enumerate(rules):
-        made = [Mutant("unchanged", rule), *mutants(rule)[::every]]
+        made = [Mutant("unchanged", rule), *list(mutants(rule))[::every]]
         alive = living(build, tmp_path / f"mutants-{at}", file, rule, made)
         assert "unchanged" in alive, f"the tests of {rule['alert']} fail as they are"
         alive.remove("unchanged")
