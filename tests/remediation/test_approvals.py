@@ -86,7 +86,7 @@ def test_an_approval_is_used_once(world: World) -> None:
 
 
 def test_another_plan_voids_what_people_were_shown(world: World) -> None:
-    """The instance moves to another slot's name: what was approved is not what would be done."""
+    """The step's time limit changes: what was approved is not what would be done."""
     alert = world.kill("api:api-1")
     world.run_for(20)
     first = asked(world)

@@ -42,12 +42,7 @@ OWN_RULES = frozenset(
     )
 )  # fmt: skip
 OWN_PREFIX = "slo:"
-OWN_ALERTS = frozenset(
-    (
-        *check_policies.SHIPPED_ALERTS, names.REMEDIATION_FAILED, names.REMEDIATION_RUNNING,
-        names.APPROVAL_NEEDED,
-    )
-)  # fmt: skip
+OWN_ALERTS = frozenset((*check_policies.SHIPPED_ALERTS, *names.ENGINE_POSTS))
 
 
 def check(catalog: Catalog, settings: Settings, places: Places | None = None) -> list[Problem]:

@@ -125,7 +125,7 @@ class Remediation(PolicyModel):
         if self.keep < max(windows):
             longest = max(windows)
             raise ValueError(
-                f"keep: {self.keep} is shorter than {longest}, which limits look back for; or 1d"
+                f"keep is {self.keep}, but limits look back for {longest}: keep at least that"
             )
         return self
 

@@ -17,7 +17,7 @@ from opsloop.remediation.approval import Approval
 from opsloop.remediation.episode import Alert, Episode
 from opsloop.remediation.ports import Inventory, PastRun
 
-OWN_ALERTS = frozenset({names.REMEDIATION_RUNNING, names.REMEDIATION_FAILED, names.APPROVAL_NEEDED})
+OWN_ALERTS = frozenset(names.ENGINE_POSTS)
 """Alerts that the engine posts itself: never an episode to act on."""
 
 TELLING_S = 1.0  # from Prometheus through Alertmanager to the engine, generously

@@ -41,7 +41,6 @@ SET_IN: Mapping[str, tuple[str, ...]] = {
     names.SLO_ERRORS_EXCEED: _OBJECTIVE,
 }
 _MATCHER = re.compile(r'^\s*alertname\s*(=~|=)\s*"?(.*?)"?\s*$')
-_OWN = (names.APPROVAL_NEEDED, names.REMEDIATION_FAILED, names.REMEDIATION_RUNNING)
 _HEAD = """\
 # Alerts
 
@@ -131,7 +130,7 @@ def _inhibited_by(alert: str, rules: Iterable[Mapping[str, Any]]) -> list[str]:
     found: set[str] = set()
     for rule in rules:
         if alert in _named(rule["target_matchers"]):
-            found |= {s for s in _named(rule["source_matchers"]) if s not in _OWN}
+            found |= {s for s in _named(rule["source_matchers"]) if s not in names.ENGINE_POSTS}
     return sorted(found)
 
 

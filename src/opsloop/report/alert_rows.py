@@ -9,7 +9,7 @@ from opsloop import names
 from opsloop.remediation.episode import EpisodeState
 from opsloop.report.alerts import BOOKKEEPING, STORE, Board, Held, Row
 from opsloop.report.times import clock, length, printable, stamp
-from opsloop.report.told import OWN_POSTS, Failures, Told
+from opsloop.report.told import Failures, Told
 
 HEADERS: Final = ("SEV", "ALERT", "SERVICE", "INSTANCE", "STATE", "SINCE", "TOLD", "LOOP")
 RECENT: Final = "15 min"  # over which failures of notifications are counted
@@ -199,7 +199,7 @@ def _count(failures: Failures) -> str:
 def _loop(board: Board, found: Row) -> str:
     episode, run = found.episode, found.run
     if episode is None:
-        if found.policy is None or found.alert in OWN_POSTS:
+        if found.policy is None or found.alert in names.ENGINE_POSTS:
             return ""
         if found.state in ("pending", "quiet"):
             return f"{found.policy} when it fires"
@@ -207,7 +207,7 @@ def _loop(board: Board, found: Row) -> str:
             return "not known"
         return f"{found.policy}: the engine has not received it"
     if found.policy is None and run is None:
-        return "" if found.alert in OWN_POSTS else "no policy"
+        return "" if found.alert in names.ENGINE_POSTS else "no policy"
     about = f"episode {episode.id}"
     if run is not None:
         about += f", run {run.id} {run.state}"

@@ -10,7 +10,6 @@ from typing import Any, Final, Protocol
 
 from opsloop import names
 
-OWN_POSTS: Final = (names.REMEDIATION_FAILED, names.APPROVAL_NEEDED, names.REMEDIATION_RUNNING)
 NOT_PEOPLE: Final = (names.RECEIVER_ENGINE, names.RECEIVER_NOBODY)
 _SLACK_S: Final = 5.0  # clocks of one machine, and what is rounded
 
@@ -150,7 +149,7 @@ def is_about(message: Heard, labels: Mapping[str, str]) -> bool:
 
 def _words_are_about(text: str, title: str, labels: Mapping[str, str]) -> bool:
     alert = labels.get("alertname", "")
-    others = [name for name in OWN_POSTS if name != alert and _has(title, name)]
+    others = [name for name in names.ENGINE_POSTS if name != alert and _has(title, name)]
     wanted = [alert, *(labels.get(k, "") for k in (names.SERVICE, names.ORIGINAL))]
     named = title if _has(title, alert) else text
     return not others and _has(named, alert) and all(_has(text, w) for w in wanted if w)
