@@ -22,4 +22,4 @@ compile() {
 
 compile requirements/runtime.lock --extra demo --group build "$@"
 # dev.lock holds all of runtime.lock at the same versions, so either can be installed alone.
-compile requirements/dev.lock --extra demo --group dev --constraint requirements/runtime.lock "$@"
+compile requirements/dev.lock --extra demo --extra ansible --extra sso --group dev --constraint requirements/runtime.lock "$@"

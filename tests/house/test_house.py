@@ -139,7 +139,7 @@ def test_every_dependency_has_a_floor_and_a_ceiling() -> None:
         wanted += group
     for group in project["dependency-groups"].values():
         wanted += [entry for entry in group if isinstance(entry, str)]
-    bad = [w for w in wanted if not re.search(r">=[\d.]+,<\d+$", w)]
+    bad = [w for w in wanted if not re.search(r">=[\d.]+,<[\d.]+$", w)]
     assert bad == []
 
 
