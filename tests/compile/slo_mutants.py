@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -47,6 +48,11 @@ _SETS = re.compile(r"\b(and|or|unless)\b")
 class Mutant:
     what: str
     rule: Rule
+
+
+def sampled(words: str, every: int) -> bool:
+    """Whether a mutant of these words is among each `every`th, whatever stands beside it."""
+    return zlib.crc32(words.encode()) % every == 0
 
 
 def mutants(rule: Rule) -> list[Mutant]:

@@ -147,16 +147,21 @@ def _months(spec: SLOSpec, forecast: bool) -> Iterator[BudgetCase]:
         hour: (20_000.0, 3.0, 60.0),
         15 * day: (70_000.0, 9.0, 60.0),
         turn - tick: (4_000.0, 2.0, 60.0),
+        turn: (3e6, 2e5, 56.0),  # not settled at the turn, and of the month before
         turn + hour: (8_000.0, 1.0, 59.0),
         turn + 5 * hour: (2_000.0, 1.0, 60.0),
+        turn + day // 2: (5e6, 4e5, 57.0),  # not settled yet
     }
     months = {at: 2 if at > turn else 1 for at in closed}
     opened: dict[int, Counts] = {
         turn - tick: NOTHING,
+        turn: (2e6, 3e5, 59.0),  # not settled yet
         turn + day // 2 - tick: (500.0, 1.0, 11.0),
+        turn + day // 2: (4e6, 5e5, 58.0),  # not settled yet
     }
     first = _sum(*(v for at, v in closed.items() if at < turn))
-    second = _sum(*(v for at, v in closed.items() if at > turn), opened[turn + day // 2 - tick])
+    settled_pages = (v for at, v in closed.items() if turn < at < turn + day // 2)
+    second = _sum(*settled_pages, opened[turn + day // 2 - tick])
     burn = 2.0 if forecast else None
     settled = (int(SETTLED) + int(TILE)) // int(TILE)  # whole minutes that are not counted yet
     yield BudgetCase(
