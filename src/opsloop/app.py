@@ -210,6 +210,9 @@ class EngineProcess:
             found["opsloop_episodes"] = {
                 (state,): float(count) for state, count in self.store.counts().items()
             }
+            runs = self.store.run_counts()
+            found[names.RUNS_KEPT] = {key: float(count) for key, (count, _) in runs.items()}
+            found[names.LAST_RUN] = {key: when for key, (_, when) in runs.items()}
         return found
 
 
@@ -224,6 +227,8 @@ _GAUGES: Final[Mapping[str, str]] = {
     names.CERTIFICATE_NOT_AFTER: "When a certificate in a file expires. | certificate",
     "opsloop_paused": "1 while the kill switch is on.",
     "opsloop_episodes": "Episodes that are not closed. | state",
+    names.RUNS_KEPT: "Runs that the store has. | service, policy, state",
+    names.LAST_RUN: "When the last run ended so (or began). | service, policy, state",
 }
 
 

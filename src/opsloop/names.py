@@ -21,6 +21,7 @@ REQUEST_RATE: Final = "service:requests:rate1m"
 ERROR_RATE: Final = "service:errors:rate1m"
 ERROR_RATIO: Final = "service:error_ratio:rate1m"
 LATENCY_P50: Final = "service:latency_seconds:p50_rate1m"
+LATENCY_P90: Final = "service:latency_seconds:p90_rate1m"
 LATENCY_P95: Final = "service:latency_seconds:p95_rate1m"
 LATENCY_P99: Final = "service:latency_seconds:p99_rate1m"
 SATURATION: Final = "service:saturation:ratio"
@@ -77,6 +78,10 @@ CERTIFICATE: Final = "certificate"
 BACKUP_SUCCESS: Final = "opsloop_backup_success"
 BACKUP_LAST_SUCCESS: Final = "opsloop_backup_last_success_timestamp_seconds"
 CERTIFICATE_NOT_AFTER: Final = "opsloop_certificate_not_after_timestamp_seconds"
+# Read by dashboards; by the engine, from the store.
+RUNS_KEPT: Final = "opsloop_runs_kept"  # how many runs the store has: service, policy, state
+LAST_RUN: Final = "opsloop_last_run_timestamp_seconds"  # of these when: service, policy, state
+ANNOTATED: Final = "opsloop_annotation_timestamp_seconds"  # `opsloop annotate`: kind, service, text
 
 # Receivers of alertmanager.yml.
 RECEIVER_ENGINE: Final = "engine"

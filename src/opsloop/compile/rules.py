@@ -107,6 +107,7 @@ def _service_rules(catalog: Catalog) -> list[dict[str, Any]]:
         rules += _rule(names.ERROR_RATIO, ratio)
     for record, quantile in (
         (names.LATENCY_P50, 0.5),
+        (names.LATENCY_P90, 0.9),
         (names.LATENCY_P95, 0.95),
         (names.LATENCY_P99, 0.99),
     ):

@@ -269,8 +269,9 @@ SELECT * FROM audit WHERE episode_id = :episode_id ORDER BY id;
 SELECT state, count(*) FROM episodes WHERE state <> 'closed' GROUP BY state;
 
 -- run_counts --
--- Runs by policy and state, for the metrics.
-SELECT policy, state, count(*) FROM runs GROUP BY policy, state;
+-- Runs by service, policy and state, and when the last of each ended (or began), for the metrics.
+SELECT service, policy, state, count(*), max(coalesce(finished_at, created_at))
+FROM runs GROUP BY service, policy, state;
 
 -- oldest_audit --
 -- From the beginning of the chain.

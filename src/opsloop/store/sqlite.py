@@ -327,9 +327,9 @@ class SqliteStore:
         """Episodes that are not closed, by state."""
         return {row[0]: row[1] for row in self._rows("counts")}
 
-    def run_counts(self) -> dict[tuple[str, str], int]:
-        """(policy, state) -> runs."""
-        return {(row[0], row[1]): row[2] for row in self._rows("run_counts")}
+    def run_counts(self) -> dict[tuple[str, str, str], tuple[int, float]]:
+        """(service, policy, state) -> (how many runs, when the last of them ended or began)."""
+        return {(r[0], r[1], r[2]): (r[3], r[4]) for r in self._rows("run_counts")}
 
     def _episodes(self, name: str, **values: object) -> list[Episode]:
         return [rows.episode(r) for r in self._rows(name, **values)]
