@@ -10,7 +10,7 @@ ARGS ?=
 
 OPSLOOP := .venv/bin/opsloop
 PYTEST := .venv/bin/python -m pytest
-CODE := $(wildcard src tests examples benchmarks)
+CODE := $(wildcard src tests examples benchmarks tools)
 
 .PHONY: setup
 setup: ## make .venv and install the programs that the stack runs
@@ -83,8 +83,8 @@ evidence: ## what a run proved, as one report
 	@echo "evidence: the report has not come yet; see make bench and opsloop runs"
 
 .PHONY: docs
-docs: dev ## write again what is made of code and kept figures: docs/reference/alerts.md
-	@.venv/bin/python tools/alert_reference.py
+docs: dev ## write again what is made of code and kept figures: docs/reference
+	@.venv/bin/python -m tools.reference
 
 .PHONY: lock
 lock: ## make requirements/*.lock again (ARGS=--upgrade for newer versions)

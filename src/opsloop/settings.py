@@ -19,6 +19,48 @@ ENV_GRAFANA = "GRAFANA_ADMIN_PASSWORD"
 
 
 @dataclass(frozen=True, slots=True)
+class Variable:
+    """An environment variable. unset: what holds where it is not set."""
+
+    name: str
+    means: str
+    unset: str = ""
+
+
+# Every variable that a person may set; a test holds that nothing else is read.
+VARIABLES = (
+    Variable(ENV_STATE, "The state folder of the stack; `--state`.", f"`{DEFAULT_STATE}`"),
+    Variable(
+        ENV_CATALOG, "The catalog, a file or a folder; `--catalog`.", "`opsloop.yaml`, `catalog/`"
+    ),
+    Variable(ENV_PORT_BASE, "Moves every port by this offset; `--port-base`.", "0"),
+    Variable(ENV_RETENTION, "How long Prometheus keeps samples, as `30d`.", "`stack.retention`"),
+    Variable(
+        ENV_SLACK, "Secret: the URL of Slack's incoming webhook.", "the inbox, not in production"
+    ),
+    Variable(
+        ENV_PAGERDUTY, "Secret: PagerDuty's integration key (Events API v2).", "P0 goes to Slack"
+    ),
+    Variable(ENV_GRAFANA, "Secret: the password of Grafana's user admin.", "made by `opsloop up`"),
+    Variable("DOCKER_HOST", "Where a Docker engine is looked for.", "`/var/run/docker.sock`"),
+    Variable("NO_COLOR", "Any value: no colours.", "colours on a terminal"),
+    Variable("TERM", "`dumb`: no colours."),
+    Variable("USER", "Who sets a silence, unless `--author` says it."),
+    Variable("SUDO_USER", "Who approves or rejects a plan, where `sudo` runs the command."),
+)
+# What the processes of the catalog find in their environment.
+GIVEN = (
+    Variable(ENV_STATE, "The state folder, absolute."),
+    Variable("OPSLOOP_SECRETS", "Its folder of secrets."),
+    Variable("OPSLOOP_PROCESS", "The name of the process in the catalog."),
+    Variable("OPSLOOP_PYTHON", "The Python that opsloop runs on."),
+    Variable("OPSLOOP_CATALOG_DIR", "The folder of the catalog."),
+    Variable("OPSLOOP_SOCKET", "supervisord's socket."),
+    Variable("OPSLOOP_BIN_*", "The path of each program of the stack."),
+)
+
+
+@dataclass(frozen=True, slots=True)
 class Ports:
     """Default ports of the stack's parts; `base` moves all of them by one offset."""
 

@@ -67,8 +67,8 @@ class Webhook(NotifyModel):
     severities: list[_Severity] = _EVERY
 
 
-_ToSlack = Annotated[Slack, BeforeValidator(_channel)]
-_ToLow = Annotated[LowPriority, BeforeValidator(_channel)]
+_ToSlack = Annotated[Slack, BeforeValidator(_channel, json_schema_input_type=Slack | str)]
+_ToLow = Annotated[LowPriority, BeforeValidator(_channel, json_schema_input_type=LowPriority | str)]
 
 
 class TeamNotifications(NotifyModel):

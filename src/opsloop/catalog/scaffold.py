@@ -40,6 +40,16 @@ class Found:
     notes: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class Answers:
+    """What a person said of it. channel: without a double quote."""
+
+    environment: str = "demo"
+    team: str = "platform"
+    channel: str = "#alerts"
+    mode: str = "dry-run"
+
+
 def name_of(text: str, taken: set[str], fallback: str) -> str:
     """A catalog name made of `text`, not in `taken` (and put there); `fallback` when none is."""
     base = re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")[:40].strip("-")
@@ -52,29 +62,33 @@ def name_of(text: str, taken: set[str], fallback: str) -> str:
     return name
 
 
-def scaffold(found: Found) -> str:
+def scaffold(found: Found, answers: Answers | None = None) -> str:
     """A catalog that `opsloop check` and `opsloop build` take as it is."""
+    answers = answers or Answers()
     lines: list[tuple[str, str]] = [
         ("", "A first catalog. Change it, then: opsloop check, opsloop build, opsloop up."),
         ("apiVersion: opsloop/v1", "the form of this file"),
         ("", ""),
         ("stack:", "the monitoring itself"),
-        ("  environment: demo", "a label on everything; production wants real secrets"),
+        (
+            f"  environment: {answers.environment}",
+            "a label on everything; production wants real secrets",
+        ),
         ("", "  retention: 15d                      # unset: 15d, or what objectives need"),
         ("  scrape_interval: 15s", "how often each target is asked for its metrics"),
         ("  evaluation_interval: 15s", "how often rules and alerts are evaluated"),
         ("", ""),
     ]
-    lines += _services(found.services)
-    lines += _hosts(found.node_exporters)
+    lines += _services(found.services, answers.team)
+    lines += _hosts(found.node_exporters, answers.team)
     lines += [
         ("", ""),
         ("notifications:", "who is told; secrets come from the environment of opsloop up"),
         ("  slack:", "ALERTMANAGER_SLACK_WEBHOOK; without it the inbox shows what would be sent"),
-        ('    channel: "#alerts"', "where alerts go"),
+        (f'    channel: "{answers.channel}"', "where alerts go"),
         ("", ""),
         ("remediation:", "what the loop may do by itself"),
-        ("  mode: dry-run", "off, dry-run (says what it would do), approve or auto"),
+        (f"  mode: {answers.mode}", "off, dry-run (says what it would do), approve or auto"),
         ("", "  policies:                           # which alert leads to which steps"),
         ("", "    restart-down:                     # for a service with process:"),
         ("", "      when: {alert: [ServiceDown], service: [api]}"),
@@ -86,13 +100,13 @@ def scaffold(found: Found) -> str:
     return "".join(_line(code, comment) for code, comment in lines)
 
 
-def _services(services: tuple[FoundService, ...]) -> list[tuple[str, str]]:
+def _services(services: tuple[FoundService, ...], team: str) -> list[tuple[str, str]]:
     if not services:
         return [
             ("", "Nothing with metrics was found on loopback. A service looks like this:"),
             ("", "services:"),
             ("", "  api:"),
-            ("", "    team: platform"),
+            ("", f"    team: {team}"),
             ("", '    targets: {static: ["127.0.0.1:8000"]}'),
             ("", "    metrics: http"),
             ("", ""),
@@ -101,7 +115,7 @@ def _services(services: tuple[FoundService, ...]) -> list[tuple[str, str]]:
     for service in services:
         lines += [
             (f"  {service.name}:", _one_line(service.what)),
-            ("    team: platform", "who owns it and is told of its alerts"),
+            (f"    team: {team}", "who owns it and is told of its alerts"),
             ("    tier: 2", "1 matters most, 4 least"),
             ("    targets:", "where its metrics are"),
             ("      static:", "addresses that do not change"),
@@ -129,19 +143,19 @@ def _metrics(metrics: str | Selectors) -> list[tuple[str, str]]:
     return [("    metrics: none", "no request counters were seen, so only ServiceDown watches it")]
 
 
-def _hosts(node_exporters: tuple[str, ...]) -> list[tuple[str, str]]:
+def _hosts(node_exporters: tuple[str, ...], team: str) -> list[tuple[str, str]]:
     lines = [("hosts:", "machines: disk, memory, load")]
     if not node_exporters:
         return [
             *lines,
             ("  local:", "this machine; the stack runs a node exporter for it"),
-            ("    team: platform", "who is told of DiskFull and MemoryHigh"),
+            (f"    team: {team}", "who is told of DiskFull and MemoryHigh"),
         ]
     taken: set[str] = set()
     for address in node_exporters:
         lines += [
             (f"  {name_of('local', taken, 'local')}:", "a node exporter that runs already"),
-            ("    team: platform", "who is told of DiskFull and MemoryHigh"),
+            (f"    team: {team}", "who is told of DiskFull and MemoryHigh"),
             (f"    targets: {{static: [{json.dumps(address)}]}}", "its address"),
         ]
     return lines

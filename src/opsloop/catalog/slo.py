@@ -15,12 +15,14 @@ from pydantic import (
     ConfigDict,
     Field,
     GetCoreSchemaHandler,
+    GetJsonSchemaHandler,
     StringConstraints,
     model_validator,
 )
+from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, core_schema
 
-from opsloop.catalog.units import Duration, Share
+from opsloop.catalog.units import DURATION_PATTERN, Duration, Share
 
 Selector = Annotated[str, StringConstraints(min_length=1, max_length=2000)]
 Query = Annotated[str, StringConstraints(min_length=1, max_length=2000)]
@@ -84,6 +86,12 @@ class Objective:
         )
 
     @classmethod
+    def __get_pydantic_json_schema__(
+        cls, schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> JsonSchemaValue:
+        return {"type": "string", "pattern": r"^\s*\d[^%]*%\s*$"}
+
+    @classmethod
     def _validate(cls, value: Any) -> Objective:
         if isinstance(value, Objective):
             return value
@@ -124,6 +132,12 @@ class Period:
         return core_schema.no_info_plain_validator_function(
             cls._validate, serialization=core_schema.to_string_ser_schema()
         )
+
+    @classmethod
+    def __get_pydantic_json_schema__(
+        cls, schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> JsonSchemaValue:
+        return {"type": "string", "pattern": rf"{DURATION_PATTERN}|^\s*calendar-month\s*$"}
 
     @classmethod
     def _validate(cls, value: Any) -> Period:

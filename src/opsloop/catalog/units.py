@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from typing import Any, Self
 
-from pydantic import GetCoreSchemaHandler
+from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
+from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, core_schema
 
 _UNITS_MS = {
@@ -21,6 +22,8 @@ _DURATION = re.compile(
     r"(?:(\d+)y)?(?:(\d+)w)?(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s)?(?:(\d+)ms)?"
 )
 _ORDER = ("y", "w", "d", "h", "m", "s", "ms")
+# The same for other readers of the catalog, which know neither fullmatch nor strip().
+DURATION_PATTERN = rf"^\s*(?:0|(?=\d){_DURATION.pattern})\s*$"
 _SHARE = re.compile(r"(\d+(?:\.\d+)?)\s*%")
 
 
@@ -81,6 +84,12 @@ class Duration(int):
         return core_schema.no_info_plain_validator_function(cls._validate, serialization=_AS_TEXT)
 
     @classmethod
+    def __get_pydantic_json_schema__(
+        cls, schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> JsonSchemaValue:
+        return {"type": "string", "pattern": DURATION_PATTERN}
+
+    @classmethod
     def _validate(cls, value: Any) -> Duration:
         if isinstance(value, Duration):
             return value
@@ -111,6 +120,12 @@ class Share(float):
     @classmethod
     def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
         return core_schema.no_info_plain_validator_function(cls._validate, serialization=_AS_TEXT)
+
+    @classmethod
+    def __get_pydantic_json_schema__(
+        cls, schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> JsonSchemaValue:
+        return {"type": "string", "pattern": rf"^\s*{_SHARE.pattern}\s*$"}
 
     @classmethod
     def _validate(cls, value: Any) -> Share:

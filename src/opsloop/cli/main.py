@@ -62,6 +62,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "opsloop.cli.backup_run:command",
         "Run a backup command; leave its result as metrics.",
     ),
+    "schema": ("opsloop.cli.schema:command", "Print the catalog's JSON Schema, for editors."),
     "completion": ("opsloop.cli.completion:command", "Print the completion script of a shell."),
 }
 EXIT_INTERRUPTED = 130
