@@ -86,6 +86,10 @@ evidence: ## what a run proved, as one report
 docs: dev ## write again what is made of code and kept figures: docs/reference
 	@.venv/bin/python -m tools.reference
 
+.PHONY: site
+site: dev ## build the documentation as a site, into site/
+	@.venv/bin/python -m tools.site $(ARGS)
+
 .PHONY: lock
 lock: ## make requirements/*.lock again (ARGS=--upgrade for newer versions)
 	@tools/lock.sh $(ARGS)

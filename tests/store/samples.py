@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from opsloop.remediation.episode import Alert, Episode, EpisodeState
-from opsloop.remediation.plan import Action, Plan, Run
-from opsloop.remediation.ports import Written
+from opsloop.remediation.plan import Action, Plan, Run, RunState
+from opsloop.remediation.ports import StepResult, Written
 from opsloop.store.sqlite import SqliteStore
 
 START = 1_700_000_000.125
@@ -85,4 +85,22 @@ def started(
     """An open run of a new episode."""
     run = store.record(act(taken(store, fingerprint, now - 1), what), now)
     assert run is not None
+    return run
+
+
+def filled(store: SqliteStore) -> Run:
+    """Something in every table: a run that healed and one that is open, a question, a pause."""
+    healed = taken(store, "healed")
+    store.record(act(healed, plan("api:api-1")), 101.0)
+    (run,) = store.open_runs()
+    store.begin_action(run, 0, 102.0)
+    store.end_action(run, 0, StepResult(ok=True, started=True, output="restarted"), 103.0)
+    store.move_run(run, RunState.VERIFYING, "acted", 104.0)
+    store.move_run(run, RunState.VERIFIED, "healed", 120.0, good_since=105.0)
+    store.record(act(taken(store, "open", 130.0)), 131.0)
+    store.record(wish(taken(store, "asked", 140.0), plan("api:api-2"), expires_at=9e9), 141.0)
+    told = taken(store, "told", 142.0)
+    store.escalate(told, None, "a guard refused", {"service": "api"}, {"summary": "down"}, 143.0)
+    store.set_wanted("api", 3, 145.0)
+    store.pause("a person", 150.0)
     return run
