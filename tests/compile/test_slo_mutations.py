@@ -50,7 +50,7 @@ SURVIVORS = {
     (r":period$", "[2678399999ms] to [2678400000ms]"): "no month is longer than 31 days",
     (r"exhaustion:seconds$", "0 to -1"): _OTHER,
     (r"exhaustion:seconds$", "> to >="): _OTHER,
-    (r":sum|:error_ratio:(?!5m)", "[299999ms] to [300000ms]"): _TOLD,
+    (r":period|:sum|:error_ratio:(?!5m)", "[299999ms] to [300000ms]"): _TOLD,
     (r":sum|:error_ratio:(?!5m)", "[299999ms] to [359999ms]"): _TOLD,
     (r":sum|:error_ratio:(?!5m)", "[299999ms] to [239999ms]"): _TOLD,
 }

@@ -60,7 +60,7 @@ class WindowCase:
 
 def window_cases(spec: SLOSpec) -> list[WindowCase]:
     """Every window's counts; each alert pair alone: rising, falling, few errors, little data."""
-    cases = [*_windows(spec)]
+    cases = [*_windows(spec), *_half_an_event(spec)]
     for at, pair in enumerate(spec.pairs):
         cases += [_rise_and_fall(spec, pair), _few_errors(spec, at), _young(spec, pair)]
         cases += filter(None, [_exactly(spec, pair)])
@@ -111,6 +111,17 @@ def _windows(spec: SLOSpec) -> Iterator[WindowCase]:
             for at in sorted({ticks // 2, ticks - 1, ticks, ticks + 7, len(line) - 1}):
                 samples += _samples(spec, line, window, at)
         yield WindowCase(f"windows up to {windows[-1]} count each event once", line, samples)
+
+
+def _half_an_event(spec: SLOSpec) -> Iterator[WindowCase]:
+    """Half an event, as rates tell, is traffic enough for a ratio of windows made of pages."""
+    for tick in sorted({tick_of(p) for p in spec.pairs}):
+        windows = {w for p in spec.pairs if tick_of(p) == tick for w in p.windows if w > PAGE}
+        line = told(tick, [0.5, 0.0, 0.0], [0.0, 0.0, 0.0])
+        samples = [s for w in sorted(windows) for s in _samples(spec, line, w, len(line) - 1)]
+        if samples:
+            name = f"half an event is a ratio of windows up to {max(windows)}"
+            yield WindowCase(name, line, samples)
 
 
 def _samples(spec: SLOSpec, line: Timeline, window: Duration, at: int) -> Iterator[Sample]:
