@@ -71,12 +71,8 @@ types:
 	@.venv/bin/mypy --no-error-summary $(CODE)
 
 .PHONY: bench
-bench: dev ## the quick form of every benchmark
-	@names=$$(cd benchmarks 2>/dev/null && ls [a-z]*.py 2>/dev/null | sed 's/\.py$$//'); \
-	[ -n "$$names" ] || echo "bench: no benchmark has come yet"; \
-	for name in $$names; do \
-		echo "bench: $$name"; .venv/bin/python -m benchmarks.$$name --quick $(ARGS) || exit 1; \
-	done
+bench: dev ## the quick form of every benchmark, as one table of goal, measured and limit
+	@.venv/bin/python -m benchmarks.every --quick $(ARGS)
 
 .PHONY: evidence
 evidence: ## what a run proved, as one report

@@ -6,6 +6,7 @@ import argparse
 import json
 import subprocess
 import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -44,15 +45,32 @@ def main() -> int:
     parser.add_argument("more", nargs="*", help="arguments of the benchmark, after --")
     options = parser.parse_args()
     if options.name != "readme":
-        command = [sys.executable, "-m", f"benchmarks.{options.name}", "--json", *options.more]
-        ran = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, check=False)
-        if ran.returncode:
-            return ran.returncode
-        RESULTS.mkdir(exist_ok=True)
-        text = json.dumps(json.loads(ran.stdout.splitlines()[-1]), indent=1) + "\n"
-        (RESULTS / f"{options.name}.json").write_text(text, encoding="utf-8")
-    README.write_text(with_numbers(README.read_text(encoding="utf-8")), encoding="utf-8")
+        found = measure(options.name, options.more)
+        if found is None:
+            return 1
+        store(found)
+    tell_readme()
     return 0
+
+
+def measure(name: str, more: Sequence[str]) -> dict[str, Any] | None:
+    """What a benchmark prints with --json; None when it did not run."""
+    command = [sys.executable, "-m", f"benchmarks.{name}", "--json", *more]
+    ran = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, check=False)
+    if ran.returncode or not ran.stdout.strip():
+        return None
+    found: dict[str, Any] = json.loads(ran.stdout.splitlines()[-1])
+    return found
+
+
+def store(found: Mapping[str, Any]) -> None:
+    RESULTS.mkdir(exist_ok=True)
+    text = json.dumps(found, indent=1) + "\n"
+    (RESULTS / f"{found['benchmark']}.json").write_text(text, encoding="utf-8")
+
+
+def tell_readme() -> None:
+    README.write_text(with_numbers(README.read_text(encoding="utf-8")), encoding="utf-8")
 
 
 def with_numbers(page: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import signal
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 import click
@@ -30,7 +31,21 @@ if TYPE_CHECKING:
     + ". Exit code 0: healed and verified by the loop itself, and nobody was paged.",
 )
 @click.argument("name", required=False, type=click.Choice(list(DRILLS)), metavar="NAME")
-@click.option("--all", "every", is_flag=True, help="Run every drill, one after the other.")
+@click.option(
+    "--all",
+    "every",
+    is_flag=True,
+    help="Run every drill in a random order, then one with the loop paused; report on all.",
+)
+@click.option("--seed", type=int, metavar="N", help="Of the order of --all [random, printed].")
+@click.option("--no-control", is_flag=True, help="With --all: leave out the one with a pause.")
+@click.option(
+    "--report",
+    "page",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="With --all: also write the timelines as one HTML page.",
+)
 @click.option(
     "--control",
     is_flag=True,
@@ -58,20 +73,37 @@ def command(
     timeout_s: float | None,
     budget: bool,
     as_json: bool,
+    seed: int | None,
+    no_control: bool,
+    page: Path | None,
 ) -> int:
     """Inject a fault, show the timeline, and say whether the loop healed it.
 
     With --json the timeline goes to stderr, and the last line of stdout is one object. Seconds
     count from the fault. With --budget it also has budget_errors, shop_errors and bound: how far
-    apart the two may be.
+    apart the two may be. With --all one further object is the report: mean times to detect
+    (mttd_s) and to answering again (mttr_s), pages, and each result.
     """
     if (name is None) is not every:
         raise click.UsageError("give the name of one drill, or --all")
-    failed = False
-    for chosen in DRILLS if every else (name or "",):
-        result, cost = _run(settings, chosen, control, timeout_s, as_json, budget=budget)
-        failed = failed or not result.verdict.passed or (cost is not None and not cost.fits)
-    return 1 if failed else 0
+    if not every and (seed is not None or no_control or page is not None):
+        raise click.UsageError("--seed, --no-control and --report go with --all")
+
+    def run(chosen: str, paused: bool) -> dict[str, Any]:
+        return _run(settings, chosen, paused, timeout_s, as_json, budget=budget)
+
+    if name is not None:
+        return 0 if run(name, control)["passed"] else 1
+    from opsloop.cli.drill_all import run_all
+
+    return run_all(
+        run,
+        seed,
+        control=not no_control,
+        only_controls=control,
+        page=page,
+        as_json=as_json,
+    )
 
 
 def _run(
@@ -82,7 +114,8 @@ def _run(
     as_json: bool,
     *,
     budget: bool,
-) -> tuple[Result, Cost | None]:
+) -> dict[str, Any]:
+    """Its JSON; `passed` also says whether the budget fits, where it was asked for."""
     from opsloop.drills.budget import BudgetWatch
     from opsloop.drills.drill import Session, only_one
     from opsloop.drills.faults import aim
@@ -112,12 +145,11 @@ def _run(
             show.verdict(result, cost.sentence if cost is not None else "")
     finally:
         world.close()
+    found = result_json(result.timeline, result.verdict, control=control) | _costs(cost)
     if as_json:
-        output.print_json(
-            result_json(result.timeline, result.verdict, control=control) | _costs(cost),
-            one_line=True,
-        )
-    return result, cost
+        output.print_json(found, one_line=True)
+    fits = cost is None or cost.fits
+    return found | {"passed": result.verdict.passed and fits}
 
 
 def _costs(cost: Cost | None) -> dict[str, Any]:

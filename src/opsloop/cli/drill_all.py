@@ -1,0 +1,58 @@
+"""`opsloop drill --all`: every drill in a random order, a control, and what they show together."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from opsloop.cli import output
+from opsloop.drills.kinds import DRILLS
+from opsloop.report import drills as report
+
+CONTROL = "service-kill"  # what would have happened is shown on this one
+Run = Callable[[str, bool], dict[str, Any]]
+"""One drill by its name, with the loop paused or not: its JSON."""
+
+
+def order(seed: int, *, control: bool, only_controls: bool) -> Iterator[tuple[str, bool]]:
+    """(drill, whether the loop is paused): shuffled by `seed`; the control comes last."""
+    names = list(DRILLS)
+    random.Random(seed).shuffle(names)
+    for name in names:
+        yield name, only_controls
+    if control and not only_controls:
+        yield CONTROL, True
+
+
+def run_all(
+    run: Run,
+    seed: int | None,
+    *,
+    control: bool,
+    only_controls: bool,
+    page: Path | None,
+    as_json: bool,
+) -> int:
+    """Run them and print what they show; 0 when each showed what it should."""
+    if seed is None:
+        seed = random.randrange(1_000_000)
+    began = time.time()
+    found = [run(*drill) for drill in order(seed, control=control, only_controls=only_controls)]
+    series = report.Series(seed, tuple(found))
+    if page is not None:
+        when = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(began))
+        page.parent.mkdir(parents=True, exist_ok=True)
+        page.write_text(report.page(series, when), encoding="utf-8")
+    if as_json:
+        output.print_json(report.as_json(series), one_line=True)
+    else:
+        output.say()
+        output.print_table(report.HEADERS, report.rows(series))
+        for line in report.sentences(series):
+            output.say(line)
+    if page is not None:
+        output.note(f"report: {page}")
+    return 0 if series.passed else 1
