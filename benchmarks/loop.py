@@ -101,8 +101,13 @@ def _median(command: list[str], times: int) -> float | None:
 
 
 @contextlib.contextmanager
-def stack(scrape: str) -> Iterator[tuple[Path, float]]:
-    """The shop on free ports with a state folder of its own; yields it and how long `up` took."""
+def stack(
+    scrape: str, change: Callable[[str], str] = lambda text: text
+) -> Iterator[tuple[Path, float]]:
+    """The shop on free ports with a state folder of its own; yields it and how long `up` took.
+
+    change: of the text of its catalog.
+    """
     folder = Path(tempfile.mkdtemp(prefix="ob-"))
     shop = folder / "shop"
     shutil.copytree(SHOP, shop, ignore=shutil.ignore_patterns("__pycache__"))
@@ -110,7 +115,7 @@ def stack(scrape: str) -> Iterator[tuple[Path, float]]:
     text = catalog.read_text().replace("scrape_interval: 5s", f"scrape_interval: {scrape}")
     if scrape == "2s":
         text = text.replace("scrape_timeout: 2s", "scrape_timeout: 1s")
-    catalog.write_text(text)
+    catalog.write_text(change(text))
     state = folder / "state"
     environment = {k: v for k, v in os.environ.items() if not k.startswith("OPSLOOP_")}
     try:

@@ -68,8 +68,8 @@ def installed() -> Iterator[Installed]:
             "-q",
             "install",
         ]
-        lock = ROOT / "requirements/runtime.lock"
-        for words in (["--require-hashes", "-r", lock], ["--no-deps", wheel]):
+        lock = str(ROOT / "requirements/runtime.lock")
+        for words in (["--require-hashes", "-r", lock], ["--no-deps", str(wheel)]):
             ran = subprocess.run(
                 [*pip, *words], cwd=folder, env=clean, capture_output=True, text=True, check=False
             )
