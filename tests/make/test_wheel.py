@@ -61,7 +61,7 @@ def installed() -> Iterator[Installed]:
         (wheel,) = folder.glob("*.whl")
         subprocess.run([sys.executable, "-m", "venv", folder / "venv"], check=True)
         pip = [
-            folder / "venv/bin/python",
+            str(folder / "venv/bin/python"),
             "-m",
             "pip",
             "--disable-pip-version-check",
