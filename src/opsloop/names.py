@@ -94,6 +94,8 @@ ROUTES_YML: Final = "alertmanager/routes.yml"
 BLACKBOX_YML: Final = "exporters/blackbox.yml"
 SUPERVISORD_CONF: Final = "native/supervisord.conf"
 ENGINE_JSON: Final = "engine/engine.json"  # resolved catalog and alert facts, read by the engine
+GRAFANA_DIR: Final = "grafana"
+GRAFANA_INI: Final = "grafana/grafana.ini"
 MANIFEST_JSON: Final = "manifest.json"
 
 # Files of the state folder, relative to its root (the bundle lies in `build/`).
@@ -116,3 +118,4 @@ SECRET_DATABASE_PASSWORD: Final = "database_password"
 SECRET_SLACK_URL: Final = "slack_url"
 SECRET_PAGERDUTY_KEY: Final = "pagerduty_key"
 SECRET_GRAFANA_PASSWORD: Final = "grafana_password"
+SECRET_GRAFANA_KEY: Final = "grafana_secret_key"  # Grafana encrypts with it what it stores

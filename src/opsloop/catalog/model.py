@@ -47,6 +47,7 @@ class Stack(Model):
     external_labels: dict[LabelName, str] = {}
     slo: StackSLO = StackSLO()
     console_url: str | None = None  # unset: the console's own address
+    grafana_url: str | None = None  # where alerts link to dashboards; unset: in the console
     runbook_url: str | None = None  # page with a section for each alert; unset: RUNBOOK.md
     clock_skew: Duration | Literal[False] = Duration(2_000)  # of a host, against Prometheus
     binaries: dict[Name, str] = {}  # program name -> path, wins over PATH

@@ -88,6 +88,7 @@ def compile_bundle(settings: Settings) -> tuple[Loaded, Bundle]:
     from opsloop.catalog.load import load
     from opsloop.compile.bundle import compile_catalog
     from opsloop.compile.options import Options
+    from opsloop.stack.binaries import find_grafana
     from opsloop.stack.secrets import vendors
 
     loaded = load(settings.catalog, os.environ, settings)
@@ -98,6 +99,7 @@ def compile_bundle(settings: Settings) -> tuple[Loaded, Bundle]:
         slack_stand_in=who.slack == "stand-in",
         pagerduty=who.pagerduty,
         stand_ins=who.missing_files,
+        grafana=find_grafana(loaded.catalog.stack.binaries) is not None,
     )
     return loaded, compile_catalog(loaded.catalog, options)
 

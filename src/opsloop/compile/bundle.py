@@ -15,6 +15,7 @@ from opsloop.compile.alerts import alert_groups, alert_rules
 from opsloop.compile.alerttests import test_files
 from opsloop.compile.exporters import blackbox_yml
 from opsloop.compile.facts import engine_json
+from opsloop.compile.grafana_files import grafana_files
 from opsloop.compile.messages import MESSAGES_TMPL, messages_tmpl
 from opsloop.compile.native import supervisord_conf
 from opsloop.compile.options import Options
@@ -62,6 +63,7 @@ def compile_catalog(catalog: Catalog, options: Options) -> Bundle:
         names.SUPERVISORD_CONF: supervisord_conf(catalog, options),
         names.ENGINE_JSON: engine_json(catalog, options, rules, objectives),
         RUNBOOK_MD: runbook_md(catalog, rules, objectives),
+        **grafana_files(catalog, options),
     }
     for group in groups:
         files[f"{RULES_DIR}/{group['name']}.yml"] = dump({"groups": [group]})

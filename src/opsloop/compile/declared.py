@@ -124,7 +124,6 @@ def _backup(catalog: Catalog, options: Options, name: str, backup: Backup) -> It
             summary=summary,
             description=description,
             impact="What is lost now cannot be brought back, or only as it was then.",
-            graph=f"{names.BACKUP_LAST_SUCCESS}{where}",
         )
         yield _rule(catalog, alert, expr, labels, said, part=name, threshold=threshold, least=least)
 
@@ -184,7 +183,6 @@ def _certificate(catalog: Catalog, options: Options, c: _Certificate) -> Iterato
             summary=summary,
             description=description,
             impact=impact,
-            graph=f"{c.series} - time()",
         )
 
     yield _rule(

@@ -13,6 +13,7 @@ from opsloop.compile.grafana_panels import COLOURS, datasource, panel
 from opsloop.compile.panels import Annotation, Dashboard, Link, Place
 from opsloop.compile.panelvars import ALL, Variable
 
+PROMETHEUS_UID: Final = "opsloop-prometheus"
 FIRST_HEADING: Final = 1000  # ids of headings, which are panels too
 REFRESH: Final = ("5s", "10s", "30s", "1m", "5m", "15m", "1h")
 
@@ -79,7 +80,7 @@ def _variable(variable: Variable) -> d.VariableModel:
             name=variable.name,
             label=variable.title,
             query="prometheus",
-            current=d.VariableOption(text="Prometheus", value="opsloop-prometheus"),
+            current=d.VariableOption(text="Prometheus", value=PROMETHEUS_UID),
             allow_custom_value=False,
         )
     wanted = f"label_values({variable.selector}, {variable.label})"

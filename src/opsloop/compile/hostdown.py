@@ -78,7 +78,6 @@ def host_down_rules(catalog: Catalog, options: Options) -> Iterator[AlertRule]:
                 "), nor from any service on this address.",
             ),
             impact="All that runs on it is down, or cannot be reached.",
-            graph="up == 0",
         ),
         about="host",
     )  # fmt: skip

@@ -10,12 +10,14 @@ from dataclasses import dataclass
 from opsloop import names
 from opsloop.catalog.model import Catalog
 from opsloop.compile import places
+from opsloop.compile.grafana_files import read_at_start
 from opsloop.compile.options import Options
 from opsloop.errors import InputError
 
 STATE = "%(ENV_OPSLOOP_STATE)s"
 PYTHON = "%(ENV_OPSLOOP_PYTHON)s"
 CATALOG_DIR = "%(ENV_OPSLOOP_CATALOG_DIR)s"
+GRAFANA_HOME = "%(ENV_OPSLOOP_GRAFANA_HOME)s"  # where its defaults and pages are
 _WEB_CONFIG = f"--web.config.file={STATE}/{names.SECRETS_DIR}/{names.SECRET_WEB_CONFIG}"
 # These only log errors where there is no systemd.
 _QUIET = ("--no-collector.systemd", "--no-collector.thermal_zone")
@@ -181,6 +183,8 @@ def _stack(catalog: Catalog, options: Options) -> list[Program]:
         ),
     ]
     programs += [_postgres_exporter(catalog, d) for d in places.databases(catalog, options)]
+    if options.grafana:
+        programs.append(_grafana(build, read_at_start(catalog, options)))
     state = ("--state", STATE)
     programs.append(Program("engine", (PYTHON, "-m", "opsloop.app", "engine", *state), priority=20))
     if options.inbox:
@@ -188,6 +192,25 @@ def _stack(catalog: Catalog, options: Options) -> list[Program]:
         command = (PYTHON, "-m", "opsloop.app", "inbox", *state, *port)
         programs.append(Program("inbox", command, priority=10))
     return programs
+
+
+def _grafana(build: str, settings: str) -> Program:
+    """Its files name secrets and dashboards relative to where it is started.
+
+    settings: a digest of what it reads only then, so that a change starts it again.
+    """
+    return Program(
+        "grafana",
+        (
+            _binary("grafana"),
+            "server",
+            f"--config={build}/{names.GRAFANA_INI}",
+            f"--homepath={GRAFANA_HOME}",
+        ),
+        directory=f"{build}/{names.GRAFANA_DIR}",
+        stop_wait_s=20,
+        environment=(("OPSLOOP_SETTINGS", settings),),
+    )
 
 
 def _postgres_exporter(catalog: Catalog, database: places.Database) -> Program:

@@ -16,7 +16,7 @@ class Options:
     slack_stand_in: the inbox takes Slack's place (its address is in the secret slack_url).
     pagerduty: the vendor itself, the inbox in its place, or nobody. stand_ins: secret files of
     `notifications` that are not there, so that the inbox takes the place of who they are for.
-    retention: wins over the catalog's.
+    retention: wins over the catalog's. grafana: the native runtime runs one.
     """
 
     ports: Ports = field(default_factory=Ports)
@@ -24,6 +24,7 @@ class Options:
     pagerduty: Literal["real", "stand-in", "none"] = "stand-in"
     stand_ins: tuple[str, ...] = ()
     retention: Duration | None = None
+    grafana: bool = False
 
     @property
     def inbox(self) -> bool:

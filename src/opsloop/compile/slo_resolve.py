@@ -16,7 +16,7 @@ from opsloop.catalog.slo import (
     pairs_of,
 )
 from opsloop.catalog.units import Duration
-from opsloop.compile import places, texts
+from opsloop.compile import texts
 from opsloop.compile.options import Options
 from opsloop.compile.selectors import (
     HTTP,
@@ -41,10 +41,9 @@ def slo_specs(catalog: Catalog, options: Options) -> list[SLOSpec]:
     their rules, and neither a new service nor a changed objective starts its history anew.
     Raises InputError for an objective that its service has no metric for.
     """
-    prometheus = places.address(catalog.stack.bind, options.ports.prometheus)
     policies = {p: texts.in_words(catalog, p) for p in sorted(catalog.remediation.policies)}
     console, runbook = texts.console(catalog, options), catalog.stack.runbook_url or "RUNBOOK.md"
-    links = Links(console, f"http://{prometheus}", policies, runbook)
+    links = Links(console, texts.dashboards(catalog, options), policies, runbook)
     return [
         _spec(catalog, links, service, name, slo)
         for service, declared in sorted(catalog.services.items())

@@ -64,10 +64,10 @@ class Runs:
 
 @dataclass(frozen=True, slots=True)
 class Links:
-    """What pages name: console and Prometheus (without a slash at the end), policies in words."""
+    """What pages name: console and dashboards (without a slash at the end), policies in words."""
 
     console: str
-    prometheus: str
+    dashboards: str
     policies: Mapping[str, str] = field(default_factory=dict)
     runbook: str = "RUNBOOK.md"  # with a section for each alert
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
-from urllib.parse import quote as escape
 
 from opsloop import names
 from opsloop.compile import firststeps
@@ -14,11 +13,8 @@ from opsloop.compile.slo_names import (
     BURN_HIGH,
     DATA_MISSING,
     ERRORS_EXCEED,
-    LEFT_RATIO,
-    SLO,
-    TOTAL_TILE,
 )
-from opsloop.compile.texts import NOBODY
+from opsloop.compile.texts import NOBODY, dashboard_at
 from opsloop.compile.wording import ByLabel, Label, Wording
 
 if TYPE_CHECKING:
@@ -44,15 +40,7 @@ def common(alert: str, members: Sequence[SLOSpec], policy: str | None) -> dict[s
         "runbook": Wording.of(ByLabel.of(names.SERVICE, runbooks)),
     }
     if links is not None:
-        series = TOTAL_TILE if alert == DATA_MISSING else LEFT_RATIO
-        graph = f"{links.prometheus}/graph?g0.tab=0&g0.range_input=1h&g0.expr="
-        parts: list[str | Label] = [
-            graph + escape(f'{series}{{service="', safe=""),
-            Label(names.SERVICE),
-        ]
-        if series == LEFT_RATIO:
-            parts += [escape('",slo="', safe=""), Label(SLO)]
-        found["dashboard"] = Wording.of(*parts, escape('"}', safe=""))
+        found["dashboard"] = dashboard_at(links.dashboards, alert)
         found["console"] = Wording.of(f"{links.console}/services/", Label(names.SERVICE))
     said = links.policies.get(policy) if links is not None and policy else NOBODY
     return found | {"remediation": Wording.of(said or NOBODY)}

@@ -41,7 +41,6 @@ def _rule(
     summary: tuple[Part, ...],
     description: tuple[Part, ...],
     impact: str,
-    graph: str,
     labels: dict[str, str] | None = None,
 ) -> AlertRule:
     """labels: all of them, of a condition that has none itself. least: milliseconds."""
@@ -52,7 +51,6 @@ def _rule(
         summary=Wording.of(*summary),
         description=Wording.of(*description),
         impact=impact,
-        graph=graph,
     )
     return AlertRule(
         shape=alert,
@@ -79,7 +77,6 @@ def _parts(catalog: Catalog, options: Options) -> list[AlertRule]:
                 "); whether what it watches is well is not known.",
             ),
             impact="Alerts about what it watches cannot fire meanwhile.",
-            graph="up == 0",
         ),
         _rule(
             catalog, options, names.MONITORING_DOWN, on.parts(catalog),
@@ -87,7 +84,6 @@ def _parts(catalog: Catalog, options: Options) -> list[AlertRule]:
             summary=(_NAME, " (", _INSTANCE, ") does not answer"),
             description=("Prometheus cannot read ", _NAME, " (", _INSTANCE, "), a part of the stack."),
             impact="What it does is not done meanwhile; without Alertmanager nobody is told.",
-            graph="up == 0",
         ),
         _rule(
             catalog, options, names.SCRAPE_SLOW, on.scrapes(catalog, options),
@@ -98,7 +94,6 @@ def _parts(catalog: Catalog, options: Options) -> list[AlertRule]:
                 f", more than {on.SLOW:.0%} of its time-out.",
             ),
             impact="A little slower, and it counts as down.",
-            graph="scrape_duration_seconds",
         ),
     ]  # fmt: skip
 
@@ -111,7 +106,6 @@ def _engine(catalog: Catalog, options: Options) -> list[AlertRule]:
             summary=("The engine is down: nothing heals by itself",),
             description=("Prometheus gets no answer from opsloop's engine.",),
             impact="No policy acts; people are told of each fault, later by the policy's grace.",
-            graph='up{job="engine"}',
             labels=labels_of(catalog, on.ENGINE, OWN_TEAM),
         ),
         _rule(
@@ -123,7 +117,6 @@ def _engine(catalog: Catalog, options: Options) -> list[AlertRule]:
                 f" {on.UNHEARD}, or it may not act (another engine, or its store refuses)."),
             ),
             impact="Policies act late or not at all; people are told after the policy's grace.",
-            graph="opsloop_loop_silent_seconds",
         ),
     ]  # fmt: skip
 
@@ -139,7 +132,6 @@ def _prometheus(catalog: Catalog, options: Options) -> list[AlertRule]:
                 " samples (or scrapes) that came twice, out of order, or in too great a number.",
             ),
             impact="Alerts and objectives rest on data with holes.",
-            graph=on.DROPPED_SAMPLES[0],
         ),
         _rule(
             catalog, options, names.RULES_FAILING, on.rules_failing(),
@@ -149,7 +141,6 @@ def _prometheus(catalog: Catalog, options: Options) -> list[AlertRule]:
                 "Rules of the group ", _GROUP, " failed ", _COUNT, f" times in {on.WINDOW}.",
             ),
             impact="Alerts of that group may not fire, and its recordings have holes.",
-            graph=on.RULE_FAILURES,
         ),
         _rule(
             catalog, options, names.RULES_MISSED, on.rules_missed(),
@@ -160,7 +151,6 @@ def _prometheus(catalog: Catalog, options: Options) -> list[AlertRule]:
                 f" (limit {on.MISSED:.0%}): the turn before took too long."),
             ),
             impact="Faults are seen later, and the loop acts later.",
-            graph=on.TURNS_MISSED,
         ),
         _rule(
             catalog, options, names.TSDB_TROUBLE, on.tsdb(),
@@ -171,7 +161,6 @@ def _prometheus(catalog: Catalog, options: Options) -> list[AlertRule]:
                 " compactions, truncations, writes or reads of blocks failed, or damage was found.",
             ),
             impact="Samples may be lost, and the disk may fill up.",
-            graph=on.TSDB_FAILURES[0],
         ),
     ]  # fmt: skip
 
@@ -196,7 +185,6 @@ def _delivery(catalog: Catalog, options: Options) -> list[AlertRule]:
                 integration, ", limit ", limit, ").",
             ),
             impact="People are not told, or not all of them.",
-            graph=on.MESSAGES_FAILED,
         ),
         _rule(
             catalog, options, names.CONFIG_REJECTED, on.config(),
@@ -207,6 +195,5 @@ def _delivery(catalog: Catalog, options: Options) -> list[AlertRule]:
                 " with the one before."),
             ),
             impact="What was changed in the catalog is not in force.",
-            graph=on.RELOADED[on.PROMETHEUS],
         ),
     ]  # fmt: skip

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from urllib.parse import quote
 
 from opsloop import names
 from opsloop.catalog.model import Catalog
@@ -11,14 +10,39 @@ from opsloop.catalog.policy import Policy, Step
 from opsloop.catalog.units import Duration, Share
 from opsloop.compile import firststeps, places
 from opsloop.compile.conditions import Clause
+from opsloop.compile.dashboard_parts import OBJECTIVES, OVERVIEW, REMEDIATION, SIGNALS
 from opsloop.compile.options import Options
-from opsloop.compile.wording import ByLabel, Label, Raw, Value, Wording
+from opsloop.compile.wording import ByLabel, Label, Part, Raw, Value, Wording
 
 _SERVICE = Label(names.SERVICE)
 _INSTANCE = Label(names.INSTANCE)
 _RATIO = Value("humanizePercentage")
 _SECONDS = Value("humanizeDuration")
 NOBODY = "No policy acts on this alert."
+_OF_SERVICE = (SIGNALS, (names.SERVICE,))
+_OF_OBJECTIVE = (OBJECTIVES, (names.SERVICE, "slo"))
+_OF_MACHINE = (OVERVIEW, (names.INSTANCE,))
+DASHBOARD_OF: Mapping[str, tuple[str, tuple[str, ...]]] = {
+    names.SERVICE_DOWN: _OF_SERVICE,
+    names.HIGH_ERROR_RATE: _OF_SERVICE,
+    names.HIGH_LATENCY: _OF_SERVICE,
+    names.CONNECTIONS_HIGH: _OF_SERVICE,
+    names.SLO_BURN_CRITICAL: _OF_OBJECTIVE,
+    names.SLO_BURN_HIGH: _OF_OBJECTIVE,
+    names.SLO_BUDGET_EXHAUSTED: _OF_OBJECTIVE,
+    names.SLO_DATA_MISSING: _OF_OBJECTIVE,
+    names.SLO_ERRORS_EXCEED: _OF_OBJECTIVE,
+    names.DISK_FULL: _OF_MACHINE,
+    names.DISK_WILL_FILL: _OF_MACHINE,
+    names.MEMORY_HIGH: _OF_MACHINE,
+    names.CLOCK_SKEW: _OF_MACHINE,
+    names.HOST_DOWN: _OF_MACHINE,
+    names.ENGINE_DOWN: (REMEDIATION, ()),
+    names.ENGINE_STUCK: (REMEDIATION, ()),
+    names.WATCHDOG: (REMEDIATION, ()),
+}
+"""Alert -> the dashboard that shows it, and the variables that its labels set there; of others
+it is the overview."""
 
 
 def service(
@@ -42,14 +66,12 @@ def service(
             " allows are in use (limit ", limit, ").",
         )  # fmt: skip
         impact = "When none is left, its clients are refused."
-        series = "pg_stat_database_numbackends"
     elif alert == names.SERVICE_DOWN:
         summary = Wording.of(_INSTANCE, " of ", _SERVICE, " is down")
         description = Wording.of(
             "Prometheus gets no answer from ", _INSTANCE, " of ", _SERVICE, ", which should run."
         )
         impact = "What this instance served fails or falls to the others."
-        series = names.INSTANCE_UP
     elif alert == names.HIGH_ERROR_RATE:
         summary = Wording.of(_RATIO, " of requests to ", _SERVICE, " fail")
         description = Wording.of(
@@ -57,7 +79,6 @@ def service(
             " (limit ", limit, ").",
         )  # fmt: skip
         impact = "Users get errors."
-        series = names.ERROR_RATIO
     else:
         summary = Wording.of(_SERVICE, " is slow: p95 ", _SECONDS)
         description = Wording.of(
@@ -65,7 +86,6 @@ def service(
             " (limit ", limit, ").",
         )  # fmt: skip
         impact = "Users wait."
-        series = names.LATENCY_P95
     runbooks = {s: _runbook(catalog, s, alert) for s in services}
     return {
         "summary": summary,
@@ -73,7 +93,7 @@ def service(
         "impact": Wording.of(impact, dependents),
         "first_steps": firststeps.wording(alert),
         "runbook": Wording.of(ByLabel.of(names.SERVICE, runbooks)),
-        **links(catalog, options, series),
+        **links(catalog, options, alert),
         "remediation": Wording.of(in_words(catalog, policy)),
     }
 
@@ -86,10 +106,9 @@ def page(
     summary: Wording,
     description: Wording,
     impact: str,
-    graph: str,
     console_page: Wording | None = None,
 ) -> dict[str, Wording]:
-    """The annotations of an alert that no policy meets; graph: a query without templates."""
+    """The annotations of an alert that no policy meets."""
     shown = console_page or Wording.of(f"{console(catalog, options)}/alerts?alertname={alert}")
     return {
         "summary": summary,
@@ -97,7 +116,7 @@ def page(
         "impact": Wording.of(impact),
         "first_steps": firststeps.wording(alert),
         "runbook": Wording.of(runbook(catalog, alert)),
-        "dashboard": Wording.of(_graph(catalog, options) + quote(graph, safe="")),
+        "dashboard": dashboard(catalog, options, alert),
         "console": shown,
         "remediation": Wording.of(NOBODY),
     }
@@ -114,6 +133,9 @@ def own(catalog: Catalog, options: Options, name: str, policy: str | None) -> di
         found["description"] = Raw.of(alert.description)
     found["first_steps"] = firststeps.for_own(alert.service)
     found["runbook"] = Raw.of(page_of or runbook(catalog, name))
+    about = names.SERVICE_DOWN if alert.service in catalog.services else name
+    known = {names.SERVICE: alert.service or ""}
+    found["dashboard"] = dashboard(catalog, options, about).bound(known)
     found["console"] = Wording.of(f"{console(catalog, options)}/alerts?alertname={name}")
     found["remediation"] = Wording.of(in_words(catalog, policy))
     return found
@@ -129,7 +151,6 @@ def watchdog(catalog: Catalog, options: Options) -> dict[str, Wording]:
             "This alert always fires; the engine counts the seconds since it last heard of it."
         ),
         impact="None: it is when this alert is missing that something is wrong.",
-        graph="opsloop_watchdog_timestamp_seconds",
     )
 
 
@@ -196,16 +217,30 @@ def _dependents(catalog: Catalog) -> dict[str, str]:
     }
 
 
-def links(catalog: Catalog, options: Options, series: str) -> Mapping[str, Wording]:
-    """A graph of the series that the alert is about, and the alert's page in the console."""
-    before = quote(f'{series}{{service="', safe="")
-    after = quote('"}', safe="")
+def links(catalog: Catalog, options: Options, alert: str) -> Mapping[str, Wording]:
+    """The dashboard of what the alert is about, and the page of its service in the console."""
     return {
-        "dashboard": Wording.of(f"{_graph(catalog, options)}{before}", _SERVICE, after),
+        "dashboard": dashboard(catalog, options, alert),
         "console": Wording.of(f"{console(catalog, options)}/services/", _SERVICE),
     }
 
 
-def _graph(catalog: Catalog, options: Options) -> str:
-    server = places.address(catalog.stack.bind, options.ports.prometheus)
-    return f"http://{server}/graph?g0.tab=0&g0.range_input=1h&g0.expr="
+def dashboard(catalog: Catalog, options: Options, alert: str) -> Wording:
+    """The address of the dashboard that shows what an alert is about."""
+    return dashboard_at(dashboards(catalog, options), alert)
+
+
+def dashboards(catalog: Catalog, options: Options) -> str:
+    """Where dashboards are: in Grafana where the catalog names one, else in the console."""
+    if catalog.stack.grafana_url:
+        return f"{catalog.stack.grafana_url.rstrip('/')}/d"
+    return f"{console(catalog, options)}/dashboards"
+
+
+def dashboard_at(base: str, alert: str) -> Wording:
+    """Below base; with what tells the subject of the alert from others there."""
+    uid, passes = DASHBOARD_OF.get(alert, (OVERVIEW, ()))
+    parts: list[Part] = [f"{base}/{uid}"]
+    for mark, name in zip("?" + "&" * len(passes), passes, strict=False):
+        parts += [f"{mark}var-{name}=", Label(name)]
+    return Wording.of(*parts)

@@ -28,14 +28,14 @@ def host(
             "The file system ", _MOUNT, " of ", _HOST, " (", _INSTANCE, ") is ", _RATIO,
             " full (limit ", limit, ").",
         )  # fmt: skip
-        impact, series = "Programs that write there will fail.", "host:disk:ratio"
+        impact = "Programs that write there will fail."
     elif alert == names.DISK_WILL_FILL:
         summary = Wording.of(_MOUNT, " of ", _HOST, " will be full in ", _SECONDS)
         description = Wording.of(
             "At the pace of the last 6 hours, the file system ", _MOUNT, " of ", _HOST, " (",
             _INSTANCE, ") will be full in ", _SECONDS, " (told when less than ", limit, ").",
         )  # fmt: skip
-        impact, series = "When it is full, programs that write there fail.", "host:disk:ratio"
+        impact = "When it is full, programs that write there fail."
     elif alert == names.CLOCK_SKEW:
         summary = Wording.of("The clock of ", _HOST, " is off by ", _SECONDS)
         description = Wording.of(
@@ -43,20 +43,19 @@ def host(
             " time service, by ", _SECONDS, " (limit ", limit, ").",
         )  # fmt: skip
         impact = "Times in logs and samples mislead, and certificates and tokens may be refused."
-        series = "node_time_seconds"
     else:
         summary = Wording.of(_HOST, " has used ", _RATIO, " of its memory")
         description = Wording.of(
             _RATIO, " of the memory of ", _HOST, " (", _INSTANCE, ") is in use (limit ", limit,
             ").",
         )  # fmt: skip
-        impact, series = "The kernel will begin to kill programs.", "host:memory:ratio"
+        impact = "The kernel will begin to kill programs."
     return {
         "summary": summary,
         "description": description,
         "impact": Wording.of(impact),
         "first_steps": firststeps.wording(alert),
         "runbook": Wording.of(texts.runbook(catalog, alert)),
-        **texts.links(catalog, options, series),
+        **texts.links(catalog, options, alert),
         "remediation": Wording.of(texts.NOBODY),
     }

@@ -62,6 +62,13 @@ PROGRAMS: Mapping[str, Program] = {
 }
 
 
+GRAFANA = Program("grafana", ("grafana",), "grafana")
+"""Runs where it is found; no package of Debian."""
+ENV_GRAFANA_HOME = "OPSLOOP_GRAFANA_HOME"
+_DEFAULTS = "conf/defaults.ini"  # is in Grafana's home
+_GRAFANA_HOMES = (Path("/usr/share/grafana"), Path("/usr/local/share/grafana"))
+
+
 def needed(catalog: Catalog | None) -> list[Program]:
     """The programs that this catalog's stack runs and checks with; without one, all of them."""
     if catalog is None:
@@ -81,7 +88,7 @@ def needed(catalog: Catalog | None) -> list[Program]:
 def in_conf(conf: str) -> list[Program]:
     """The programs that a supervisord.conf names by their OPSLOOP_BIN_ variables."""
     variables = set(re.findall(rf"ENV_({ENV_PREFIX}[A-Z_]+)\)", conf))
-    return [p for p in PROGRAMS.values() if p.variable in variables]
+    return [p for p in (*PROGRAMS.values(), GRAFANA) if p.variable in variables]
 
 
 def find(
@@ -140,8 +147,38 @@ def missing(absent: Sequence[Program]) -> MissingBinary:
 
 
 def environment(found: Mapping[str, Path]) -> dict[str, str]:
-    """OPSLOOP_BIN_* for supervisord.conf."""
-    return {PROGRAMS[name].variable: str(path) for name, path in found.items()}
+    """OPSLOOP_BIN_* for supervisord.conf, and Grafana's home."""
+    known = {**PROGRAMS, GRAFANA.name: GRAFANA}
+    named = {known[name].variable: str(path) for name, path in found.items()}
+    if GRAFANA.name in found:
+        named[ENV_GRAFANA_HOME] = str(grafana_home(found[GRAFANA.name]))
+    return named
+
+
+def find_grafana(named: Mapping[str, str] | None = None, path: str | None = None) -> Path | None:
+    """The Grafana that is on PATH or named in the catalog; None without one.
+
+    Raises MissingBinary for one that the catalog names and that cannot be run, or that has lost
+    the files which belong to it.
+    """
+    found = find(GRAFANA, named, path)
+    if found is None or grafana_home(found) is not None:
+        return found
+    if not (named or {}).get(GRAFANA.name):
+        return None  # some other program of that name
+    raise MissingBinary(
+        GRAFANA.name,
+        f"{found} has no {_DEFAULTS} beside it or in {' or '.join(map(str, _GRAFANA_HOMES))}",
+        "name the program in the bin folder of an unpacked Grafana",
+    )
+
+
+def grafana_home(binary: Path) -> Path | None:
+    """The folder of its defaults and pages: beside bin/, or where packages put it."""
+    for home in (binary.resolve().parent.parent, *_GRAFANA_HOMES):
+        if (home / _DEFAULTS).is_file():
+            return home
+    return None
 
 
 def _version(folder: Path) -> tuple[int, ...]:

@@ -65,6 +65,7 @@ def parts(catalog: Catalog, options: Options, conf: str, wanted: Mapping[str, in
         "alertmanager": (ports.alertmanager, "/-/ready", True),
         "engine": (ports.engine, "/healthz", False),
         "inbox": (ports.inbox, "/healthz", False),
+        "grafana": (ports.grafana, "/api/health", False),
         "node-exporter": (ports.node_exporter, "/metrics", True),
         "blackbox-exporter": (ports.blackbox_exporter, "/metrics", True),
     }

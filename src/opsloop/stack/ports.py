@@ -36,6 +36,7 @@ def uses(catalog: Catalog, options: Options, programs: Collection[str]) -> list[
         "alertmanager": ports.alertmanager,
         "engine": ports.engine,
         "inbox": ports.inbox,
+        "grafana": ports.grafana,
         "node-exporter": ports.node_exporter,
         "blackbox-exporter": ports.blackbox_exporter,
         **{d.program: d.exporter_port for d in places.databases(catalog, options)},

@@ -59,11 +59,13 @@ def prepare(
     loaded = load(settings.catalog, environ, settings)
     catalog = loaded.catalog
     found = vendors(state.secrets, catalog, environ, loaded.directory)
+    grafana = binaries.find_grafana(catalog.stack.binaries)
     options = Options(
         ports=settings.ports,
         slack_stand_in=found.slack == "stand-in",
         pagerduty=found.pagerduty,
         stand_ins=found.missing_files,
+        grafana=grafana is not None,
     )
     bundle = compile_catalog(catalog, options).files
     needed = binaries.needed(catalog)
@@ -73,6 +75,8 @@ def prepare(
         path = None if program.name in programs else binaries.find(program, catalog.stack.binaries)
         if path is not None:
             programs[program.name] = path
+    if grafana is not None:
+        programs[binaries.GRAFANA.name] = grafana
     if build_folder.changes(state.build, bundle):
         say("checking the bundle with promtool and amtool")
         _refuse_broken(bundle, catalog)
