@@ -11,6 +11,7 @@ from tools import (
     architecture_picture,
     reference_catalog,
     reference_commands,
+    reference_dashboards,
     reference_errors,
     reference_settings,
 )
@@ -21,6 +22,7 @@ PAGES: Mapping[str, Callable[[], str]] = {
     "reference/alerts.md": alert_reference.text,
     "reference/catalog.md": reference_catalog.page,
     "reference/commands.md": reference_commands.page,
+    "reference/dashboards.md": reference_dashboards.page,
     "reference/errors.md": reference_errors.page,
     "reference/settings.md": reference_settings.page,
     "images/architecture.svg": architecture_picture.picture,

@@ -101,6 +101,7 @@ def test_without_the_tools_it_says_what_was_skipped(
         "warning: promtool check config was skipped: promtool is not installed",
         "warning: promtool check rules was skipped: promtool is not installed",
         "warning: amtool check-config was skipped: amtool is not installed",
+        "warning: promtool on the dashboards was skipped: promtool is not installed",
     ]
     assert "passed" not in done.stdout
 

@@ -33,16 +33,16 @@ def panels(catalog: Catalog) -> tuple[Panel, ...]:
 
 
 def _hosts(catalog: Catalog) -> int | None:
-    """How many machines there can be, times the lines of a chart; None: files say how many."""
+    """How many machines there can be; None: files say how many."""
     hosts = catalog.hosts.values()
     if any(h.targets.files for h in hosts):
         return None
-    return _SERIES_EACH * sum(max(1, len(h.targets.static)) for h in hosts)
+    return sum(max(1, len(h.targets.static)) for h in hosts)
 
 
 def _busiest(catalog: Catalog, expr: str) -> str:
     """Of many machines those with the busiest CPU."""
-    return within(expr, f"{HOST_CPU} @ end()", BY, _hosts(catalog))
+    return within(expr, f"{HOST_CPU} @ end()", BY, _hosts(catalog), _SERIES_EACH)
 
 
 def _raw(catalog: Catalog) -> str:

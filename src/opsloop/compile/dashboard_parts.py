@@ -81,15 +81,17 @@ def marks(services: str = "") -> tuple[Annotation, ...]:
     )
 
 
-def within(expr: str, rank: str, on: str, count: int | None) -> str:
+def within(expr: str, rank: str, on: str, count: int | None, lines: int = 1) -> str:
     """`expr` for the highest of `rank` alone, where there may be more than a panel can show.
 
-    on: the labels that join the two. count: how many there can be, None: nobody knows.
-    Ranked at the end of the range, so that a chart has the same series from end to end.
+    on: the labels that join the two. count: how many there can be, None: nobody knows. lines: how
+    many series of the panel each of them has. rank has `@ end()` in charts, so that they show
+    the same series from end to end.
     """
-    if count is not None and count <= MOST_SERIES:
+    most = MOST_SERIES // lines
+    if count is not None and count <= most:
         return expr
-    return f"{expr}\nand on ({on})\ntopk({MOST_SERIES}, {rank})"
+    return f"{expr}\nand on ({on})\ntopk({most}, {rank})"
 
 
 def target_count(catalog: Catalog) -> int | None:

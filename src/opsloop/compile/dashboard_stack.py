@@ -37,7 +37,7 @@ def _scrapes(catalog: Catalog) -> Panel:
 
 def _failures() -> Panel:
     def count(metric: str, job: str) -> str:
-        return f'sum(increase({metric}{{job="{job}"}}[{stack.WINDOW}]))'
+        return f'sum(increase({metric}{{job="{job}"}}[$__rate_interval]))'
 
     failed = (
         ("A", count(stack.RULE_FAILURES, stack.PROMETHEUS), "rules failed"),
@@ -48,8 +48,8 @@ def _failures() -> Panel:
     return Panel(
         id=15,
         title="Failures",
-        description=f"Rules that failed or fell behind, alerts that Alertmanager did not get, and"
-        f" notifications that nobody got, in the last {stack.WINDOW}.",
+        description="Rules that failed or fell behind, alerts that Alertmanager did not get, and"
+        " notifications that nobody got, since the point before.",
         kind="timeseries",
         queries=tuple(Query(ref, expr, name) for ref, expr, name in failed),
         unit="short",

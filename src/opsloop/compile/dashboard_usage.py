@@ -50,7 +50,7 @@ def _top(expr: str, at_end: str) -> str:
 
 def _cpu(raw: str) -> Panel:
     used = f"sum by (instance) (rate(process_cpu_seconds_total{{{raw}}}[$__rate_interval]))"
-    rank = f"sum by (instance) (process_cpu_seconds_total{{{raw}}} @ end())"
+    rank = f"sum by (instance) (rate(process_cpu_seconds_total{{{raw}}}[$__rate_interval] @ end()))"
     return Panel(
         id=12,
         title="CPU by instance",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import subprocess
+import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ import yaml
 
 from opsloop import names
 from opsloop.errors import BundleError
-from opsloop.stack import binaries
+from opsloop.stack import binaries, panel_rules
 
 CHECK_TIMEOUT_S = 120.0
 TEST_TIMEOUT_S = 600.0
@@ -49,8 +50,8 @@ class _Check:
 
 
 def check_bundle(root: Path, named: Mapping[str, str] | None = None) -> list[CheckResult]:
-    """promtool check config and check rules, amtool check-config and the routes of each alert,
-    where the tools are there.
+    """promtool check config and check rules (of rules, and of the dashboards' queries), amtool
+    check-config and the routes of each alert, where the tools are there.
 
     root: the bundle's folder. named: `stack.binaries` of the catalog, program name -> path.
     """
@@ -67,9 +68,22 @@ def check_bundle(root: Path, named: Mapping[str, str] | None = None) -> list[Che
             _Check("amtool check-config", "amtool", ("check-config", names.ALERTMANAGER_YML))
         )
     results = list(_run_all(root, checks, named))
+    results += _check_dashboards(root, named)
     if any(r.name == "amtool check-config" and r.status == "ok" for r in results):
         results += _check_routes(root, named)
     return results
+
+
+def _check_dashboards(root: Path, named: Mapping[str, str] | None) -> list[CheckResult]:
+    """Whether promtool can read every query of the dashboards."""
+    rules = panel_rules.rules_of(root)
+    if rules is None:
+        return []
+    with tempfile.TemporaryDirectory(prefix="opsloop-panels-") as folder:
+        path = Path(folder) / "dashboards.yml"
+        path.write_text(rules)
+        check = _Check("promtool on the dashboards", "promtool", ("check", "rules", str(path)))
+        return list(_run_all(root, [check], named))
 
 
 def _check_routes(root: Path, named: Mapping[str, str] | None) -> list[CheckResult]:
