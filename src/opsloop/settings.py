@@ -57,6 +57,8 @@ GIVEN = (
     Variable("OPSLOOP_CATALOG_DIR", "The folder of the catalog."),
     Variable("OPSLOOP_SOCKET", "supervisord's socket."),
     Variable("OPSLOOP_BIN_*", "The path of each program of the stack."),
+    Variable("OPSLOOP_GRAFANA_HOME", "Where a Grafana that is run has its defaults and pages."),
+    Variable("OPSLOOP_SETTINGS", "Of Grafana: a digest of what it reads only when it starts."),
 )
 
 
