@@ -117,7 +117,7 @@ def _half_an_event(spec: SLOSpec) -> Iterator[WindowCase]:
     """Half an event, as rates tell, is traffic enough for a ratio of windows made of pages."""
     for tick in sorted({tick_of(p) for p in spec.pairs}):
         windows = {w for p in spec.pairs if tick_of(p) == tick for w in p.windows if w > PAGE}
-        line = told(tick, [0.5, 0.0, 0.0], [0.0, 0.0, 0.0])
+        line = told(tick, [0.5, 0.0], [0.0, 0.0])
         samples = [s for w in sorted(windows) for s in _samples(spec, line, w, len(line) - 1)]
         if samples:
             name = f"half an event is a ratio of windows up to {max(windows)}"
