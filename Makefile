@@ -75,8 +75,8 @@ bench: dev ## the quick form of every benchmark, as one table of goal, measured 
 	@.venv/bin/python -m benchmarks.every --quick $(ARGS)
 
 .PHONY: evidence
-evidence: ## what a run proved, as one report
-	@echo "evidence: the report has not come yet; see make bench and opsloop runs"
+evidence: dev ## what one real run of this very code proved, in docs/evidence
+	@.venv/bin/python -m tools.evidence $(ARGS)
 
 .PHONY: docs
 docs: dev ## write again what is made of code and kept figures: docs/reference
