@@ -33,7 +33,7 @@ TIP = (
     '<defs><marker id="tip" viewBox="0 0 8 8" refX="8" refY="4" markerWidth="8"'
     ' markerHeight="8" orient="auto"><path d="M0 0 8 4 0 8z" fill="#4a5a6a"/></marker></defs>'
 )
-BOX_W, BOX_H, GAP_X, GAP_Y, MARGIN = 190, 48, 40, 34, 24
+BOX_W, BOX_H, GAP_X, GAP_Y, MARGIN, LANE = 190, 48, 40, 34, 24, 14
 
 
 def layers() -> list[list[str]]:
@@ -86,7 +86,11 @@ def direct(edges: Mapping[str, set[str]]) -> list[tuple[str, str]]:
 def picture() -> str:
     """The SVG, the same byte for byte while the imports are the same."""
     rows = layers()
-    width = 2 * MARGIN + max(len(r) for r in rows) * (BOX_W + GAP_X) - GAP_X
+    arrows = direct(imports())
+    row_of = {name: at for at, row in enumerate(rows) for name in row}
+    long = [pair for pair in arrows if row_of[pair[1]] - row_of[pair[0]] > 1]
+    inner = max(len(r) for r in rows) * (BOX_W + GAP_X) - GAP_X
+    width = 2 * MARGIN + inner + 2 * LANE * (len(long) + 1)
     height = 2 * MARGIN + len(rows) * (BOX_H + GAP_Y) - GAP_Y
     place: dict[str, tuple[int, int]] = {}
     for at, row in enumerate(rows):
@@ -97,23 +101,34 @@ def picture() -> str:
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" role="img"'
         f' aria-label="Packages of opsloop and their imports" font-family="sans-serif">'
     )
-    back = f'<rect width="{width}" height="{height}" fill="#ffffff"/>'
-    lines = [head, TIP, back]
-    lines += [_edge(place[a], place[b]) for a, b in direct(imports())]
+    lines = [head, TIP, f'<rect width="{width}" height="{height}" fill="#ffffff"/>']
+    for a, b in arrows:
+        if (a, b) in long:
+            lines.append(_around(place[a], place[b], long.index((a, b)) + 1, width))
+        else:
+            lines.append(_down(place[a], place[b]))
     lines += [_box(name, *place[name]) for row in rows for name in row]
     return "\n".join([*lines, "</svg>", ""])
 
 
-def _edge(start: tuple[int, int], end: tuple[int, int]) -> str:
-    """From the lower edge of a box to the upper edge of one below; past others in a bow."""
+def _down(start: tuple[int, int], end: tuple[int, int]) -> str:
+    """From the lower edge of a box to the upper edge of one in the next row."""
     x1, y1 = start[0] + BOX_W // 2, start[1] + BOX_H
     x2, y2 = end[0] + BOX_W // 2, end[1]
-    rows = (end[1] - start[1]) // (BOX_H + GAP_Y)
-    if rows == 1 or x1 != x2:
-        way = f"M{x1} {y1}C{x1} {y1 + GAP_Y} {x2} {y2 - GAP_Y} {x2} {y2}"
-    else:
-        side = x1 + BOX_W // 2 + 20 + 12 * rows
-        way = f"M{x1 + 40} {y1}C{side} {y1 + GAP_Y} {side} {y2 - GAP_Y} {x2 + 40} {y2}"
+    return _path(f"M{x1} {y1}C{x1} {y1 + GAP_Y} {x2} {y2 - GAP_Y} {x2} {y2}")
+
+
+def _around(start: tuple[int, int], end: tuple[int, int], lane: int, width: int) -> str:
+    """Past the rows between: out at the side of one box, down its own lane, in at the other."""
+    right = end[0] + BOX_W // 2 >= width // 2
+    x = width - MARGIN - (LANE * lane - LANE // 2) if right else MARGIN + LANE * lane - LANE // 2
+    edge = BOX_W if right else 0
+    # Lanes leave and arrive at heights of their own, so that two of one box stay apart.
+    y1, y2 = (y + 10 + 7 * (lane % 5) for y in (start[1], end[1]))
+    return _path(f"M{start[0] + edge} {y1}H{x}V{y2}H{end[0] + edge}")
+
+
+def _path(way: str) -> str:
     return f'<path d="{way}" fill="none" stroke="#4a5a6a" marker-end="url(#tip)"/>'
 
 

@@ -29,6 +29,8 @@ TARGETS = [
     "check",
     "bench",
     "evidence",
+    "docs",
+    "site",
     "lock",
     "format",
     "help",

@@ -16,7 +16,7 @@ LONGER: dict[str, str] = {
 }
 FORBIDDEN_NAMES = {"utils", "util", "helpers", "common", "manager", "managers", "misc"}
 
-CODE = python_files("src", "examples", "benchmarks")
+CODE = python_files("src", "examples", "benchmarks", "tools")
 
 
 def lengths() -> Iterator[tuple[str, int, int]]:
