@@ -87,7 +87,8 @@ def _verified() -> Panel:
         queries=(
             Query(
                 "A",
-                f'sum({kept}{{state="verified"}}) / sum({kept}{{state=~"verified|failed"}})',
+                f'sum({kept}{{state="verified"}} or 0 * {kept})'
+                f' / (sum({kept}{{state=~"verified|failed"}}) > 0)',
                 "verified",
             ),
             Query("B", f'sum({kept}{{state=~"verified|failed"}})', "runs", role="beside",

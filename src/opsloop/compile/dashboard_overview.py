@@ -29,6 +29,7 @@ from opsloop.compile.dashboard_parts import (
     within,
 )
 from opsloop.compile.panels import Column, Dashboard, Panel, Query, Row, State, Threshold
+from opsloop.compile.selectors import metrics_of
 from opsloop.compile.slo_names import LEFT_RATIO, SLO
 
 STATES: Final = (
@@ -163,7 +164,9 @@ def _services(catalog: Catalog) -> tuple[Panel, ...]:
         f"  or {firing % 'P2'}\n  or 0 * {known}\n)\nand on (service) {known}"
     )
     failed = f"max by (service) ({names.ERROR_RATIO})"
-    rank = f"(\n{state}\n) + on (service) (0.9 * {failed} or 0 * max by (service) ({known}))"
+    rank = f"(\n{state}\n)"
+    if any(metrics_of(catalog, s).errors for s in catalog.services):
+        rank += f" + on (service) (0.9 * {failed} or 0 * max by (service) ({known}))"
 
     def shown(expr: str) -> str:
         return within(expr, rank, "service", count)

@@ -111,6 +111,8 @@ def _custom(shown: Panel) -> object:
         )
     if shown.kind == "state-timeline":
         return statetimeline.FieldConfig(line_width=0, fill_opacity=80)
+    if shown.kind == "heatmap":
+        return heatmap.FieldConfig()
     if shown.kind == "table":
         return c.TableFieldOptions(filterable=False, align=c.FieldTextAlignment.AUTO)
     return None
