@@ -21,7 +21,7 @@ from opsloop.cli.main import COMMANDS, cli
 from tests.docs import scripts
 from tests.docs.pages import ROOT
 from tests.docs.scripts import PAGES
-from tests.drills.whole import PROGRAMS
+from tests.drills.whole import CATALOG, PROGRAMS, whole_stack
 from tests.support.servers import require
 from tests.support.stack import free_port_base
 from tools import site
@@ -31,6 +31,13 @@ _SHOWN = re.compile(r"^(?: {4}|\$ )(?:\.venv/bin/)?(opsloop [^#\n]+)", re.MULTIL
 _SH = re.compile(r"^```sh\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 # What stands for a value of the reader's own -> one that the command line takes.
 _VALUES = {"ID": "1", "RUN": "1", "N": "1", "S": "1"}
+# Of the books: what is not run beside the others, and why.
+_NOT_BESIDE = {
+    "opsloop drill": "tests/drills runs each of them",
+    "opsloop backup-run": "tests/cli/test_backup_run.py: the demo has no backup",
+    "opsloop policy test": "tests/cli/test_replay.py: it takes a folder of cases",
+    "opsloop down": "it ends the test",
+}
 # Pages of what was, not of what is.
 _HISTORY = {"CHANGELOG.md"}
 
@@ -160,6 +167,33 @@ def test_the_first_ten_minutes_then_upgrade_and_backup(short_folder: Path) -> No
         assert (short_folder / "engine-backup.sqlite").stat().st_size > 0
     finally:
         _down(short_folder / "s")
+
+
+@pytest.mark.full
+def test_the_books_on_a_stack_where_something_broke(tmp_path: Path) -> None:
+    """RUNBOOK and PLAYBOOK are read at night: each command does what it says, on a real stack."""
+    books = ("RUNBOOK.md", "PLAYBOOK.md")
+    lines = sorted({" ".join(line.split()) for page in books for line in shown(Path(page))})
+    assert len(lines) > 20
+    values = {"ID": "1", "PART": "engine", "SERVICE": "api"}
+    with whole_stack() as stack:
+        assert stack.opsloop("drill", "service-kill").code == 0
+        failed = {}
+        for line in lines:
+            reason = next((why for what, why in _NOT_BESIDE.items() if line.startswith(what)), "")
+            if reason:
+                print(f"not run: {line}: {reason}")
+                continue
+            words = [values.get(word, word) for word in shlex.split(line)[1:]]
+            if words[0] in ("build", "check", "up", "reload"):
+                words += ["--catalog", str(CATALOG), "--port-base", str(stack.port_base)]
+            if words[0] == "build":
+                words += ["--out", str(tmp_path / "build")]
+            done = stack.opsloop(*words)
+            if done.code:
+                failed[line] = f"{done.code}: {done.err}"
+        assert failed == {}
+        assert stack.opsloop("resume").code == 0
 
 
 @pytest.mark.full
