@@ -31,7 +31,10 @@ _ENDINGS: tuple[tuple[str, Dimension], ...] = (
     (":tile1m", {"n": 1}),
     ("_total", {"n": 1}),
 )
-_STATES = ("up", "ALERTS", "opsloop_active", "opsloop_paused", "pg_up")
+_STATES = (
+    "up", "ALERTS", "opsloop_active", "opsloop_paused", "pg_up", "opsloop_container_running",
+    "opsloop_container_info",
+)  # fmt: skip
 _WANTED: dict[str, tuple[Dimension, ...]] = {
     "share": ({},),
     "times": ({},),
@@ -102,7 +105,7 @@ def _call(node: Any) -> Dimension | None:
         return _times(_counted(arguments[0], inner), {"s": 1}, -1)
     if name == "increase":
         return _counted(arguments[0], inner)
-    return {"n": 1} if name == "count_over_time" else inner
+    return {"n": 1} if name in ("count_over_time", "changes") else inner
 
 
 def _counted(node: Any, inner: Dimension | None) -> Dimension | None:

@@ -27,6 +27,7 @@ TEXTS = {
     "without policies": catalogs.NO_POLICIES,
     "everything": catalogs.EVERYTHING,
     "500 services": catalogs.many(500),
+    "containers": catalogs.MINIMAL.replace("stack:\n", "stack:\n  runtime: docker\n"),
 }
 SIGNALS = "opsloop-signals"
 Dashboards = tuple[Dashboard, ...]

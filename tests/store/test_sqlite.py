@@ -16,7 +16,7 @@ from opsloop.remediation.plan import RunState
 from opsloop.store import connection, statements
 from opsloop.store.sqlite import SqliteStore, open_existing
 from tests.store.contract import DONE, StoreContract
-from tests.store.samples import act, alert, started, taken
+from tests.store.samples import act, alert, filled, started, taken
 
 
 @pytest.fixture
@@ -354,3 +354,11 @@ def test_closed_episodes_are_listed_when_asked(store: SqliteStore) -> None:
     assert [e.id for e in store.episodes(closed=True)] == [second.id, first.id]
     assert [e.id for e in store.episodes(1, closed=True)] == [second.id]
     assert store.counts() == {"new": 1}
+
+
+def test_runs_are_counted_by_service_policy_and_state(store: SqliteStore) -> None:
+    filled(store)
+    assert store.run_counts() == {
+        ("api", "restart-down", "verified"): (1, 120.0),
+        ("api", "restart-down", "planned"): (1, 131.0),
+    }

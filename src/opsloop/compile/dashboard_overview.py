@@ -6,7 +6,7 @@ from typing import Final
 
 from opsloop import names
 from opsloop.catalog.model import Catalog
-from opsloop.compile import dashboard_hosts, dashboard_stack
+from opsloop.compile import dashboard_containers, dashboard_hosts, dashboard_stack
 from opsloop.compile.dashboard_parts import (
     BUDGET_LEFT,
     DATASOURCE,
@@ -41,14 +41,17 @@ STATES: Final = (
 SHOWN_RUNS: Final = 5
 
 
-def system_overview(catalog: Catalog) -> Dashboard:
-    """At most 16 panels."""
+def system_overview(catalog: Catalog, docker: bool) -> Dashboard:
+    """At most 16 panels. docker: there are containers to tell of."""
     rows = [
         Row("", (_targets(), _firing(), *_worst_budget(catalog), _last_runs())),
         Row("Services", (*_services(catalog), _timeline(catalog))),
     ]
-    if catalog.hosts:
-        rows.append(Row("Machines", dashboard_hosts.panels(catalog)))
+    machines = dashboard_hosts.panels(catalog) if catalog.hosts else ()
+    if docker:
+        machines = (*machines, dashboard_containers.summary(12))
+    if machines:
+        rows.append(Row("Machines", machines))
     rows.append(Row("The stack itself", dashboard_stack.panels(catalog)))
     return Dashboard(
         uid=OVERVIEW,

@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterable
 from dataclasses import replace
 
 from opsloop.catalog.model import Catalog
+from opsloop.compile.dashboard_containers import containers
 from opsloop.compile.dashboard_loop import remediation
 from opsloop.compile.dashboard_overview import system_overview
 from opsloop.compile.dashboard_parts import TO_ALERTS
@@ -15,10 +16,14 @@ from opsloop.compile.dashboard_slo import objectives
 from opsloop.compile.panels import COLUMNS, Dashboard, Link, Panel, Place, Row
 
 
-def dashboards_of(catalog: Catalog) -> tuple[Dashboard, ...]:
-    """From general to special: what a catalog has nothing of is left out."""
-    found = [system_overview(catalog), golden_signals(catalog), objectives(catalog)]
-    found.append(remediation())
+def dashboards_of(catalog: Catalog, *, in_docker: bool | None = None) -> tuple[Dashboard, ...]:
+    """From general to special: what a catalog has nothing of is left out.
+
+    in_docker: whether the stack runs in containers; None: as the catalog says.
+    """
+    docker = catalog.stack.runtime == "docker" if in_docker is None else in_docker
+    found = [system_overview(catalog, docker), golden_signals(catalog), objectives(catalog)]
+    found += [containers() if docker else None, remediation()]
     there = [d for d in found if d is not None]
     uids = {d.uid for d in there}
     known = recorded(catalog)
