@@ -193,18 +193,22 @@ def _export(build: Path) -> str:
     path = next((p for p in found if "golden" in p.stem or "signals" in p.stem), found[0])
     dashboard = _with_input(json.loads(path.read_text(encoding="utf-8")))
     kinds = sorted({p["type"] for p in dashboard["panels"] if p["type"] != "row"})
-    head = {
-        "__inputs": [
-            {"name": "DS_PROMETHEUS", "label": "Prometheus", "type": "datasource",
-             "pluginId": "prometheus", "pluginName": "Prometheus"}
-        ],
-        "__requires": [
-            {"type": "grafana", "id": "grafana", "name": "Grafana", "version": "11.0.0"},
-            {"type": "datasource", "id": "prometheus", "name": "Prometheus", "version": "1.0.0"},
-            *({"type": "panel", "id": kind, "name": kind, "version": ""} for kind in kinds),
-        ],
-    }  # fmt: skip
-    return json.dumps(head | dashboard, indent=1, ensure_ascii=False) + "\n"
+    requires = [
+        {"type": "grafana", "id": "grafana", "name": "Grafana", "version": "11.0.0"},
+        {"type": "datasource", "id": "prometheus", "name": "Prometheus", "version": "1.0.0"},
+        *({"type": "panel", "id": kind, "name": kind, "version": ""} for kind in kinds),
+    ]
+    # Where a variable of the dashboard chooses the data source, the import asks for none.
+    asked = "${DS_PROMETHEUS}" in json.dumps(dashboard)
+    source = {
+        "name": "DS_PROMETHEUS",
+        "label": "Prometheus",
+        "type": "datasource",
+        "pluginId": "prometheus",
+        "pluginName": "Prometheus",
+    }
+    head = {"__inputs": [source] if asked else [], "__elements": {}, "__requires": requires}
+    return json.dumps(head | {"id": None} | dashboard, indent=1, ensure_ascii=False) + "\n"
 
 
 def _with_input(value: Any) -> Any:

@@ -105,3 +105,17 @@ def test_an_export_asks_for_its_data_source() -> None:
     assert found["uid"] == "x"
     kept = {"type": "prometheus", "uid": "${datasource}"}
     assert evidence._with_input([kept]) == [kept]
+
+
+@pytest.mark.parametrize("uid", ["fixed", "${datasource}"])
+def test_the_exported_dashboard_is_that_of_the_signals(uid: str, tmp_path: Path) -> None:
+    folder = tmp_path / "grafana/dashboards"
+    folder.mkdir(parents=True)
+    panel = {"type": "stat", "datasource": {"type": "prometheus", "uid": uid}}
+    for name in ("a", "opsloop-signals"):
+        text = json.dumps({"title": name, "panels": [panel, {"type": "row"}]})
+        (folder / f"{name}.json").write_text(text)
+    found = json.loads(evidence._export(tmp_path))
+    assert found["title"] == "opsloop-signals"
+    assert [r["id"] for r in found["__requires"]] == ["grafana", "prometheus", "stat"]
+    assert bool(found["__inputs"]) is (uid == "fixed")
