@@ -19,6 +19,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import uvloop
+
+from benchmarks._client import deliver, post
 from benchmarks._output import Result, percentile, report, say
 from opsloop import names
 from opsloop.catalog.facts import EngineInput
@@ -105,7 +108,7 @@ def storm(state: Path, webhooks: int, alerts: int) -> Storm:
     with engine(state) as (process, port, token):
         requests = [request(port, token, nth, alerts) for nth in range(webhooks)]
         began = time.monotonic()
-        answered, _ = asyncio.run(_deliver(port, requests, None))
+        answered, _ = _delivered(port, requests)
         took = time.monotonic() - began
         rss = _rss_mib(process.pid)
         process.send_signal(signal.SIGKILL)
@@ -118,7 +121,7 @@ def steady(state: Path, seconds: int) -> Storm:
     with engine(state) as (process, port, token):
         requests = [request(port, token, nth, 1) for nth in range(RATE * seconds)]
         began = time.monotonic()
-        answered, waits = asyncio.run(_deliver(port, requests, 1 / RATE))
+        answered, waits = _delivered(port, requests, 1 / RATE)
         took = time.monotonic() - began
         rss = _rss_mib(process.pid)
         process.send_signal(signal.SIGKILL)
@@ -126,31 +129,11 @@ def steady(state: Path, seconds: int) -> Storm:
     return Storm(answered / took, answered - stored(state), rss, percentile(waits, 0.99))
 
 
-async def _deliver(
-    port: int, requests: list[bytes], every: float | None
+def _delivered(
+    port: int, requests: list[bytes], every: float | None = None
 ) -> tuple[int, list[float]]:
-    """(answers of 200, seconds that each took); `every`: seconds between two beginnings."""
-    todo = iter(enumerate(requests))
-    waits: list[float] = []
-    began = time.monotonic()
-
-    async def one() -> int:
-        reader, writer = await asyncio.open_connection("127.0.0.1", port)
-        good = 0
-        for nth, body in todo:
-            if every is not None:
-                await asyncio.sleep(max(0.0, began + nth * every - time.monotonic()))
-            sent = time.monotonic()
-            writer.write(body)
-            head = await reader.readuntil(b"\r\n\r\n")
-            length = int(head.lower().split(b"content-length: ")[1].split(b"\r\n")[0])
-            await reader.readexactly(length)
-            waits.append(time.monotonic() - sent)
-            good += head.startswith(b"HTTP/1.1 200")
-        writer.close()
-        return good
-
-    return sum(await asyncio.gather(*(one() for _ in range(AT_ONCE)))), waits
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        return runner.run(deliver(port, requests, AT_ONCE, every))
 
 
 def request(port: int, token: str, nth: int, alerts: int) -> bytes:
@@ -185,13 +168,7 @@ def request(port: int, token: str, nth: int, alerts: int) -> bytes:
         "externalURL": "http://127.0.0.1:9093",
         "alerts": told,
     }
-    text = json.dumps(body).encode()
-    head = (
-        f"POST /api/v1/alerts HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\n"
-        f"Authorization: Bearer {token}\r\nContent-Type: application/json\r\n"
-        f"Content-Length: {len(text)}\r\n\r\n"
-    )
-    return head.encode() + text
+    return post(port, token, json.dumps(body).encode())
 
 
 @contextlib.contextmanager

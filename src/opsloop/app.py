@@ -13,6 +13,7 @@ import logging
 import os
 import socket
 import sys
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -29,6 +30,7 @@ from opsloop.log import configure
 
 if TYPE_CHECKING:
     from opsloop.catalog.facts import EngineInput
+    from opsloop.catalog.policy import Policy
     from opsloop.drivers.fleet import ProcessFleet
     from opsloop.remediation.engine import Engine
     from opsloop.store.sqlite import SqliteStore
@@ -38,6 +40,7 @@ if TYPE_CHECKING:
 ENV_SOCKET: Final = "OPSLOOP_SOCKET"
 LOCK_FILE: Final = "data/engine.lock"
 DRAIN_S: Final = 7.0  # for actions under way at SIGTERM; supervisord kills after 10
+SWITCH_S: Final = 0.0005  # a thread that computes holds an answer up for so long, not for 5 ms
 log = logging.getLogger("opsloop.app")
 
 
@@ -131,9 +134,10 @@ class EngineProcess:
         self._fleet_type = ProcessFleet
         self._files_type = CertificateFiles
         self.certificates = CertificateFiles({})
+        self.policies: Mapping[str, Policy] = {}
         self.loop = EngineLoop(self._engine, self.workers)
         self.intake: Intake | None = None
-        self.metrics.read_at_scrape(self._facts, _GAUGES)
+        self.metrics.read_at_scrape(self._facts)
 
     def _engine(self) -> Engine:
         from opsloop.compile.places import CATALOG_LINK
@@ -144,6 +148,7 @@ class EngineProcess:
             self._supervisor, given.catalog, self.ports, self.state, self.store.wanted
         )
         self.fleet.write_all_targets()
+        self.policies = given.catalog.remediation.policies
         beside = self.state / CATALOG_LINK  # an absolute path stands for itself
         self.certificates = self._files_type(
             {name: beside / c.file for name, c in given.catalog.certificates.items()}
@@ -193,6 +198,8 @@ class EngineProcess:
             self.store.drop_lease()
 
     def _facts(self) -> Facts:
+        from opsloop.remediation import breaker
+
         found: dict[str, dict[tuple[str, ...], float]] = {
             "opsloop_build_info": {(__version__,): 1.0},
             "opsloop_active": {(): float(self.loop.active)},
@@ -200,6 +207,8 @@ class EngineProcess:
             "opsloop_config_last_reload_successful": {(): float(self.loop.read_ok)},
             "opsloop_config_last_reload_success_timestamp_seconds": {(): self.loop.read_at},
             "opsloop_actions_under_way": {(): float(self.workers.pending)},
+            "opsloop_intake_waiting": {(): float(self.intake.waiting if self.intake else 0)},
+            "opsloop_store_queue": {(): float(self.store.writer.waiting)},
             "opsloop_store_commits": {(): float(self.store.writer.commits)},
             names.CERTIFICATE_NOT_AFTER: {
                 (name,): when for name, when in self.certificates.not_after().items()
@@ -213,23 +222,16 @@ class EngineProcess:
             runs = self.store.run_counts()
             found[names.RUNS_KEPT] = {key: float(count) for key, (count, _) in runs.items()}
             found[names.LAST_RUN] = {key: when for key, (_, when) in runs.items()}
+            found["opsloop_runs_open"] = {(): float(len(self.store.open_runs()))}
+            found["opsloop_approvals_open"] = {(): float(len(self.store.approvals()))}
+            found["opsloop_escalations_open"] = {(): float(len(self.store.escalations()))}
+            found[names.BREAKER_OPEN] = {
+                (policy,): float(count)
+                for policy, count in breaker.open_by_policy(
+                    self.policies, self.store.history(time.time() - breaker.MEMORY_S), time.time()
+                ).items()
+            }
         return found
-
-
-_GAUGES: Final[Mapping[str, str]] = {
-    "opsloop_build_info": "Always 1. | version",
-    "opsloop_active": "1 while this engine holds the lease.",
-    "opsloop_loop_silent_seconds": "Since the engine's loop turned last.",
-    "opsloop_config_last_reload_successful": "1 when engine.json was taken at the last SIGHUP.",
-    "opsloop_config_last_reload_success_timestamp_seconds": "When engine.json was taken last.",
-    "opsloop_actions_under_way": "Actions that were begun and have no result yet.",
-    "opsloop_store_commits": "Transactions since the start; each is one fsync.",
-    names.CERTIFICATE_NOT_AFTER: "When a certificate in a file expires. | certificate",
-    "opsloop_paused": "1 while the kill switch is on.",
-    "opsloop_episodes": "Episodes that are not closed. | state",
-    names.RUNS_KEPT: "Runs that the store has. | service, policy, state",
-    names.LAST_RUN: "When the last run ended so (or began). | service, policy, state",
-}
 
 
 def reachable(bind: str) -> str:
@@ -246,6 +248,7 @@ def run_engine(state: Path) -> None:
     """Serve until SIGTERM or SIGINT. Raises an OpsloopError when it cannot start."""
     from opsloop.web.server import listen_on, serve
 
+    sys.setswitchinterval(SWITCH_S)
     with only_engine(state):
         engine = EngineProcess(state, os.environ)
         try:

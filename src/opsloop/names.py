@@ -47,6 +47,7 @@ HOST_DOWN: Final = "HostDown"  # its exporter and all services on it are silent
 EXPORTER_DOWN: Final = "ExporterDown"  # what tells of a host, a database or a probe
 ENGINE_DOWN: Final = "EngineDown"
 ENGINE_STUCK: Final = "EngineStuck"
+BREAKER_OPENED: Final = "BreakerOpen"  # a policy stopped after failures in a row
 SCRAPE_SLOW: Final = "ScrapeSlow"
 SAMPLES_DROPPED: Final = "SamplesDropped"
 RULES_FAILING: Final = "RuleEvaluationFailing"
@@ -73,10 +74,12 @@ EPISODE_LABELS: Final = (POLICY, SERVICE, INSTANCE)
 # Labels that only some alerts have.
 BACKUP: Final = "backup"
 CERTIFICATE: Final = "certificate"
+BREAKER: Final = "breaker"  # the policy that stopped; `policy` would have the loop act on it
 
 # Metrics of our own that alerts read; backups by node-exporter, the others by the engine.
 BACKUP_SUCCESS: Final = "opsloop_backup_success"
 BACKUP_LAST_SUCCESS: Final = "opsloop_backup_last_success_timestamp_seconds"
+BREAKER_OPEN: Final = "opsloop_breaker_open"
 CERTIFICATE_NOT_AFTER: Final = "opsloop_certificate_not_after_timestamp_seconds"
 # Read by dashboards; by the engine, from the store.
 RUNS_KEPT: Final = "opsloop_runs_kept"  # how many runs the store has: service, policy, state

@@ -146,7 +146,54 @@ class StoreContract:
         with pytest.raises(StoreError, match="episode 99"):
             store.set_episode(99, EpisodeState.NEW, "", None, 1.0)
 
+    def test_news_is_not_written_over_by_what_was_decided_before_it(
+        self, store: SqliteStore
+    ) -> None:
+        """The alert changes while its episode is decided: it is due at once, and not lost."""
+        episode = taken(store)
+        store.intake([alert(firing=False)], 101.0)
+        waits = dataclasses.replace(
+            act(episode), kind="wait", state=EpisodeState.WATCHED, due_at=None
+        )
+        store.record(waits, 102.0)
+        assert store.episode(episode.id).due_at == 102.0
+        ended = store.episode(episode.id)
+        store.intake([alert()], 103.0)
+        store.set_episode(
+            ended.id, EpisodeState.CLOSED, "resolved", None, 104.0, firing=ended.firing
+        )
+        again = store.episode(episode.id)
+        assert (again.firing, again.state, again.due_at) == (True, EpisodeState.NEW, 104.0)
+
+    def test_what_fires_is_decided_again_after_a_stop(self, store: SqliteStore) -> None:
+        fires, told = taken(store, "a1"), taken(store, "b2")
+        ended, works = taken(store, "c3"), started(store, "d4")
+        store.set_episode(fires.id, EpisodeState.WATCHED, "", None, 101.0)
+        store.set_episode(told.id, EpisodeState.ESCALATED, "", None, 101.0)
+        store.end_episodes([ended.id], 102.0)
+        store.set_episode(ended.id, EpisodeState.CLOSED, "", None, 102.0)
+        store.set_episode(works.episode_id, EpisodeState.RUNNING, "", None, 102.0)
+        store.decide_again(103.0)
+        assert [e.id for e in store.due(103.0, 10)] == [fires.id]
+        assert store.episode(fires.id).state is EpisodeState.WATCHED
+
     # Decisions
+
+    def test_decisions_without_an_effect_are_written_together_or_not_at_all(
+        self, store: SqliteStore
+    ) -> None:
+        first, second = taken(store, "a1"), taken(store, "b2")
+        waits = [
+            dataclasses.replace(act(e), kind="wait", plan=None, due_at=140.0, reason="not yet")
+            for e in (first, second)
+        ]
+        store.record_all(waits, 101.0)
+        assert {e.reason for e in store.firing()} == {"not yet"}
+        gone = dataclasses.replace(waits[1], episode=dataclasses.replace(second, id=99))
+        with pytest.raises(StoreError, match="episode 99"):
+            store.record_all([dataclasses.replace(waits[0], reason="later"), gone], 102.0)
+        assert {e.reason for e in store.firing()} == {"not yet"}
+        assert store.verify_audit().ok
 
     def test_a_decision_that_does_not_act_makes_no_run(self, store: SqliteStore) -> None:
         episode = taken(store)
@@ -469,6 +516,21 @@ class StoreContract:
         assert not store.lease("two", 118.0, 10.0)
         assert store.lease("two", 120.0, 10.0)
         assert not store.lease("one", 121.0, 10.0)
+
+    def test_an_engine_that_lost_its_lease_begins_nothing(self, store: SqliteStore) -> None:
+        """What it knows of open runs may be old, so budgets and radius would not hold."""
+        assert store.lease("one", 100.0, 10.0)
+        run = started(store)
+        with SqliteStore(store.path) as other:
+            other.drop_lease()  # as one does that believes the holder to be gone
+            assert other.lease("two", 102.0, 10.0)
+            with pytest.raises(Conflict, match="held by two"):
+                store.begin_action(run, 0, 103.0)
+            with pytest.raises(Conflict, match="held by two"):
+                started(store, "b2", plan("api:api-1"))
+            assert store.actions(run.id) == []
+            other.begin_action(run, 0, 104.0)
+        assert len(store.actions(run.id)) == 1
 
     # Audit
 

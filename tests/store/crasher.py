@@ -53,6 +53,8 @@ def main() -> None:
     store = SqliteStore(Path(sys.argv[1]))
     first = int(sys.argv[2])
     for run in store.open_runs():
+        if store.actions(run.id):
+            store.move_run(run, RunState.UNKNOWN, "the process was killed", time.time())
         store.move_run(run, RunState.FAILED, "the process was killed", time.time())
     say("ready")
     for lane in range(3):

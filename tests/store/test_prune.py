@@ -33,6 +33,7 @@ def closed(store: SqliteStore, fingerprint: str, at: float) -> int:
     run = store.record(act(episode), at - 7)
     assert run is not None
     store.begin_action(run, 0, at - 6)
+    store.move_run(run, RunState.UNKNOWN, "who knows", at - 6)
     store.move_run(run, RunState.FAILED, "no", at - 5)
     store.escalate(episode, run.id, "no", {}, {}, at - 4)
     store.intake([alert(fingerprint, firing=False)], at)

@@ -80,7 +80,11 @@ REFUSED = {
         "UNIQUE constraint failed: runs.episode_id",
     ),
     "a run has an episode": ("UPDATE runs SET episode_id = 99", "FOREIGN KEY"),
-    "an ended run has a time": ("UPDATE runs SET state = 'verified'", "CHECK constraint failed"),
+    "an ended run has a time": ("UPDATE runs SET state = 'failed'", "CHECK constraint failed"),
+    "only what has acted is verified": (
+        "DELETE FROM locks; UPDATE runs SET state = 'verified', finished_at = 5",
+        "only a run that has acted is verified",
+    ),
     "an open run has none": (
         "DELETE FROM locks; UPDATE runs SET finished_at = 5",
         "CHECK constraint failed",
@@ -101,6 +105,24 @@ REFUSED = {
     ),
     "a lock has a run": ("INSERT INTO locks VALUES ('other', 99, 1, 5)", "only an open run"),
     "actions in order": (_ACTION.format(1, 1), "has not succeeded"),
+    "an action needs its run's locks": (
+        f"DELETE FROM locks; {_ACTION.format(1, 0)}",
+        "needs the locks of its run",
+    ),
+    "what began is not cancelled": (
+        (
+            f"{_ACTION.format(1, 0)}; DELETE FROM locks;"
+            " UPDATE runs SET state = 'cancelled', finished_at = 5"
+        ),
+        "is not cancelled",
+    ),
+    "what was cut short is unknown first": (
+        (
+            f"{_ACTION.format(1, 0)}; DELETE FROM locks;"
+            " UPDATE runs SET state = 'failed', finished_at = 5"
+        ),
+        "is unknown first",
+    ),
     "an action has a run": (_ACTION.format(9, 0), "FOREIGN KEY"),
     "an action begins once": (
         f"{_ACTION.format(1, 0)}; {_ACTION.format(1, 0)}",

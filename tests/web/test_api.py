@@ -18,6 +18,7 @@ from opsloop.errors import StateUnusable
 from opsloop.remediation.plan import RunState
 from opsloop.remediation.ports import StepResult
 from opsloop.web import auth
+from opsloop.web.signals import Signal
 from tests.store.samples import started, taken, wish
 from tests.web.asgi import Response, call
 from tests.web.engine import BASIC, BEARER, PASSWORD, Face
@@ -263,7 +264,8 @@ def test_metrics(face: Face) -> None:
     face.metrics.count("reconcile_errors")
     face.metrics.observe("intake_to_action_seconds", 0.012)
     face.metrics.observe("run_seconds", 3.0, outcome="verified")
-    face.metrics.read_at_scrape(lambda: {"opsloop_x": {("a",): 2.0}}, {"opsloop_x": "X. | name"})
+    gauge = Signal("opsloop_x", "gauge", "X.", ("name",))
+    face.metrics.read_at_scrape(lambda: {"opsloop_x": {("a",): 2.0}}, [gauge])
     found = families(face)
     requests = {s.labels["outcome"]: s.value for s in found["opsloop_intake_requests"].samples}
     assert requests == {"accepted": 1.0, "not_json": 1.0}

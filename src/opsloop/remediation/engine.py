@@ -195,6 +195,7 @@ class Engine:
         for episode in ready:
             self._guarded(episode, now, self._consider)
             self._settle_ended(now)
+        self._stage("write", lambda: self._episodes.write(now))
         return len(ready) >= BATCH and not self._trouble
 
     def _is_held(self, episode: Episode) -> bool:
@@ -228,7 +229,9 @@ class Engine:
             )
             self._stage(
                 "hold",
-                lambda: self._store.set_episode(episode.id, episode.state, reason, until, now),
+                lambda: self._store.set_episode(
+                    episode.id, episode.state, reason, until, now, firing=episode.firing
+                ),
             )
 
     def _advance_runs(self, now: float) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from typing import Final
 
-from opsloop.errors import Conflict, Paused
+from opsloop.errors import Conflict, Paused, StoreError, StoreUnusable
 from opsloop.remediation.approval import Approval, Ending
 from opsloop.remediation.decide import Decision, decide, stops_early
 from opsloop.remediation.episode import Episode, EpisodeState
@@ -50,16 +50,14 @@ class Episodes:
         self._signals = signals
         self._unknown_since: dict[int, float] = {}
         self._last_word: dict[int, tuple[str, str]] = {}  # (kind, reason) of the last decision
+        self._unwritten: list[Written] = []  # decisions without an effect, for one transaction
 
     def recover(self, now: float) -> None:
         """After a stop of any kind: what was under way is looked at again, soon."""
         self._last_word.clear()
         self._unknown_since.clear()
-        working = {run.episode_id for run in self._store.open_runs()}
-        left_alone = (EpisodeState.ESCALATED, EpisodeState.CLOSED)
-        for episode in self._store.firing():
-            if episode.id not in working and episode.state not in left_alone:
-                self._set(episode, episode.state, episode.reason, now, now)
+        self._unwritten.clear()
+        self._store.decide_again(now)
 
     def consider(self, episode: Episode, now: float) -> float | None:
         """Decide an episode that is due.
@@ -134,23 +132,24 @@ class Episodes:
         due: float | None,
         now: float,
     ) -> Run | None:
-        episode = situation.episode
-        run = self._store.record(
-            Written(
-                episode=episode,
-                kind=decision.kind,
-                reason=decision.reason,
-                guards=tuple((a.guard, a.answer, a.reason) for a in decision.guards),
-                state=state,
-                due_at=due,
-                plan=decision.plan,
-                attempt=decision.attempt,
-                approval_id=decision.approval_id,
-                expires_at=decision.expires_at,
-                situation=situation.to_json(),
-            ),
-            now,
+        episode, run = situation.episode, None
+        written = Written(
+            episode=episode,
+            kind=decision.kind,
+            reason=decision.reason,
+            guards=tuple((a.guard, a.answer, a.reason) for a in decision.guards),
+            state=state,
+            due_at=due,
+            plan=decision.plan,
+            attempt=decision.attempt,
+            approval_id=decision.approval_id,
+            expires_at=decision.expires_at,
+            situation=situation.to_json(),
         )
+        if decision.kind in ("wait", "ignore"):
+            self._unwritten.append(written)
+        else:
+            run = self._store.record(written, now)
         self._last_word[episode.id] = (decision.kind, decision.reason)
         self._signals.count("decisions", kind=decision.kind, guard=decision.stopped_by or "none")
         log.info(
@@ -162,6 +161,33 @@ class Episodes:
             extra={"action": decision.kind, "episode": episode.id},
         )
         return run
+
+    def write(self, now: float) -> None:
+        """Record what was decided and has no effect, in one transaction.
+
+        Lost with a crash, it is decided again: its episode is due still. Raises StoreError when
+        some could not be written; one that is to blame takes no other with it.
+        """
+        written, self._unwritten = self._unwritten, []
+        if not written:
+            return
+        try:
+            self._store.record_all(written, now)
+        except StoreError as error:
+            alone = [] if isinstance(error, StoreUnusable) else written
+            failed = [w for w in alone if not self._is_written(w, now)] if alone else written
+            for one in failed:
+                self._last_word.pop(one.episode.id, None)
+            if failed:
+                raise
+
+    def _is_written(self, one: Written, now: float) -> bool:
+        try:
+            self._store.record(one, now)
+        except StoreError as error:
+            log.error("%s", error, extra={"action": one.kind, "episode": one.episode.id})
+            return False
+        return True
 
     def _act(self, situation: Situation, decision: Decision, now: float) -> None:
         episode = situation.episode
@@ -271,7 +297,7 @@ class Episodes:
     def _set(
         self, episode: Episode, state: EpisodeState, reason: str, due: float | None, now: float
     ) -> None:
-        self._store.set_episode(episode.id, state, reason, due, now)
+        self._store.set_episode(episode.id, state, reason, due, now, firing=episode.firing)
 
 
 def _is_asked(situation: Situation, decision: Decision) -> bool:

@@ -9,9 +9,9 @@ from typing import Final
 from opsloop.catalog.facts import AlertFacts, EngineInput
 from opsloop.catalog.policy import Policy
 from opsloop.errors import SourceError
+from opsloop.remediation import breaker
 from opsloop.remediation.episode import Episode, EpisodeState
 from opsloop.remediation.evidence import Witness
-from opsloop.remediation.guards import BREAKER_MEMORY_S
 from opsloop.remediation.maintenance import in_force
 from opsloop.remediation.ports import Store
 from opsloop.remediation.situation import (
@@ -78,7 +78,7 @@ class Gatherer:
         confirmation = self._witness.confirm(facts, s.episode.labels, s.now, service.stale_after_s)
         limits = policy.limits
         memory = max(
-            limits.window.seconds, limits.cooldown.seconds, facts.window_s, BREAKER_MEMORY_S
+            limits.window.seconds, limits.cooldown.seconds, facts.window_s, breaker.MEMORY_S
         )
         return replace(
             s,

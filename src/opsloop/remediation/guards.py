@@ -6,11 +6,10 @@ import math
 from collections.abc import Callable
 from typing import Final
 
-from opsloop.remediation import ladder, past
+from opsloop.remediation import breaker, ladder, past
 from opsloop.remediation.answers import Answer, Ignore, Pass, Refuse, Wait
 from opsloop.remediation.episode import EpisodeState
 from opsloop.remediation.plan import Plan, RunState
-from opsloop.remediation.ports import PastRun
 from opsloop.remediation.situation import OWN_ALERTS, Situation
 
 PATIENCE_S: Final = 15.0  # what cannot be read is asked again for less than any grace, then refused
@@ -19,8 +18,6 @@ MUTED_RECHECK_S: Final = 15.0
 MAINTENANCE_RECHECK_S: Final = 60.0
 HEALED_RECHECK_S: Final = 5.0
 BUSY_RECHECK_S: Final = 1.0
-BREAKER_FAILURES: Final = 3  # in a row on one target; twice as many for a whole policy
-BREAKER_MEMORY_S: Final = 3600.0  # failures older than this no longer hold the breaker open
 
 
 Guard = Callable[[Situation], Answer]
@@ -249,17 +246,13 @@ def breaker_closed(s: Situation) -> Answer:
     plan = ladder.plan_for(s)
     if s.policy is None or not isinstance(plan, Plan):
         return Pass()
-    limit = max(BREAKER_FAILURES, len(s.policy.steps))
-    on_target = past.failures_in_a_row(
-        r for r in s.history if set(r.resources) & set(plan.resources) and _recent(s, r)
-    )
+    limit = breaker.limit_of(s.policy)
+    on_target = breaker.failures_on(s.history, plan.resources, s.now)
     if on_target >= limit:
         return _refuse_to_widen(
             s, f"breaker open: the last {on_target} runs on {plan.resources[0]} failed"
         )
-    of_policy = past.failures_in_a_row(
-        r for r in s.history if r.policy == s.policy_name and _recent(s, r)
-    )
+    of_policy = breaker.failures_of(s.history, s.policy_name, s.now)
     if of_policy >= 2 * limit:
         return _refuse_to_widen(
             s, f"breaker open: the last {of_policy} runs of {s.policy_name} failed"
@@ -319,10 +312,6 @@ GUARDS: Final[tuple[tuple[str, Guard], ...]] = (
     ("radius", within_radius),
 )
 FIRST_GUARD_OF_THE_WORLD: Final = "muted"  # those before it need no answer from outside
-
-
-def _recent(s: Situation, run: PastRun) -> bool:
-    return run.created_at > s.now - BREAKER_MEMORY_S
 
 
 def _refuse_to_widen(s: Situation, reason: str) -> Answer:

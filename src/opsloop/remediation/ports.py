@@ -193,9 +193,21 @@ class Store(Protocol):
     def end_episodes(self, ids: Sequence[int], now: float) -> None:
         """As if each had been received as resolved: firing False, ended_at, due at once."""
 
+    def decide_again(self, now: float) -> None:
+        """Make due whatever fires, has no open run, and is neither escalated nor closed."""
+
     def set_episode(
-        self, episode_id: int, state: EpisodeState, reason: str, due_at: float | None, now: float
-    ) -> None: ...
+        self,
+        episode_id: int,
+        state: EpisodeState,
+        reason: str,
+        due_at: float | None,
+        now: float,
+        *,
+        firing: bool | None = None,
+    ) -> None:
+        """firing: as the caller saw it. When that changed since, the episode is due at once,
+        and one that fires again keeps its state: news is never written over."""
 
     def paused(self) -> tuple[bool, str]:
         """(paused, why)."""
@@ -210,6 +222,9 @@ class Store(Protocol):
         lock is taken, the attempt exists or the approval is not for this plan or not open,
         Paused when paused.
         """
+
+    def record_all(self, written: Sequence[Written], now: float) -> None:
+        """As `record` for each, of decisions that do not act: all of them or none."""
 
     def approval_of(self, episode_id: int) -> Approval | None:
         """The newest approval of an episode, open or not."""

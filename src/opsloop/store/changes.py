@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from opsloop.errors import Conflict, Paused, StoreError
 from opsloop.remediation.approval import Approval, Ending
-from opsloop.remediation.episode import Alert, Episode
+from opsloop.remediation.episode import Alert, Episode, EpisodeState
 from opsloop.remediation.plan import Plan, Run, RunState
 from opsloop.remediation.ports import StepResult, Written
 from opsloop.store import audit, rows
@@ -39,15 +39,68 @@ def intake(c: sqlite3.Connection, alerts: Sequence[Alert], now: float) -> list[i
     return [row[0] for row in c.execute(queries()["intake"], values).fetchall() if row[1]]
 
 
-def record(c: sqlite3.Connection, written: Written, now: float) -> Run | None:
+def set_episode(
+    c: sqlite3.Connection,
+    episode_id: int,
+    state: EpisodeState,
+    reason: str,
+    due_at: float | None,
+    now: float,
+    firing: bool | None = None,
+) -> None:
+    """What the loop makes of an episode that it saw as `firing` (None: whatever it is).
+
+    An alert that changed since is due at once, and one that fires again stays as new as the
+    intake made it: news is never written over by what was decided before it.
+    """
+    found = get(c, "episode", f"episode {episode_id}", id=episode_id)
+    news = firing is not None and bool(found["firing"]) != firing
+    if news and found["firing"]:
+        state, due_at = EpisodeState(found["state"]), now
+    elif news:
+        due_at = now
+    execute(c, "set_episode", id=episode_id, state=str(state), reason=reason, due_at=due_at)
+    if found["state"] != str(state):
+        body = {"state": str(state), "reason": reason}
+        audit.append(c, now, "episode", body, episode_id=episode_id)
+
+
+def escalate(
+    c: sqlite3.Connection,
+    episode_id: int,
+    run_id: int | None,
+    reason: str,
+    labels: Mapping[str, str],
+    annotations: Mapping[str, str],
+    now: float,
+) -> bool:
+    """False when people are told of the episode already."""
+    values = {
+        "episode_id": episode_id,
+        "run_id": run_id,
+        "reason": reason,
+        "labels": rows.json_text(labels),
+        "annotations": rows.json_text(annotations),
+        "now": now,
+    }
+    if c.execute(queries()["escalate"], values).fetchone() is None:
+        return False
+    body = {"reason": reason, "labels": dict(labels)}
+    audit.append(c, now, "escalation", body, episode_id=episode_id, run_id=run_id)
+    return True
+
+
+def record(
+    c: sqlite3.Connection, written: Written, now: float, holder: str | None = None
+) -> Run | None:
     """Audit row, then the episode; the run with its locks when the decision is to act, the
-    approval when it is to ask."""
+    approval when it is to ask. holder: who must hold the lease to act."""
     episode, plan = written.episode, written.plan
     found = get(c, "episode", f"episode {episode.id}", id=episode.id)
     acts = written.kind == "act" and plan is not None
     run = None
     if acts and plan is not None:
-        _may_act(c, found, written)
+        _may_act(c, found, written, holder)
         run = _insert_run(c, written, plan, now)
     body: dict[str, Any] = {
         "kind": written.kind,
@@ -66,13 +119,15 @@ def record(c: sqlite3.Connection, written: Written, now: float) -> Run | None:
         body["approval"] = written.approval_id
     run_id = run["id"] if run is not None else None
     audit.append(c, now, "decision", body, episode_id=episode.id, run_id=run_id)
+    news = bool(found["firing"]) != episode.firing  # it came while this was decided
+    kept = news and found["firing"]
     execute(
         c,
         "set_episode",
         id=episode.id,
-        state=str(written.state),
+        state=found["state"] if kept else str(written.state),
         reason=written.reason,
-        due_at=written.due_at,
+        due_at=now if news else written.due_at,
     )
     if written.kind == "ask" and plan is not None and written.expires_at is not None:
         _ask(c, episode.id, plan, written.expires_at, now)
@@ -148,10 +203,20 @@ def answer(
     return rows.approval(get(c, "approval", thing, id=approval_id))
 
 
-def _may_act(c: sqlite3.Connection, found: sqlite3.Row, written: Written) -> None:
+def _loop_may_act(c: sqlite3.Connection, holder: str | None) -> None:
+    """Paused when the kill switch is on; Conflict when another engine took the lease: what this
+    one knows of open runs and budgets may be old."""
     control = get(c, "control", "control")
     if control["paused"]:
         raise Paused("the loop", f"is paused: {control['paused_why'] or 'no reason was given'}")
+    if holder is not None and control["lease_holder"] != holder:
+        raise Conflict("the lease", f"is held by {control['lease_holder'] or 'nobody'}")
+
+
+def _may_act(
+    c: sqlite3.Connection, found: sqlite3.Row, written: Written, holder: str | None
+) -> None:
+    _loop_may_act(c, holder)
     if bool(found["firing"]) != written.episode.firing:
         raise Conflict(
             f"episode {found['id']}", "its alert changed since it was read", "decide again"
@@ -191,11 +256,11 @@ def _insert_run(c: sqlite3.Connection, written: Written, plan: Plan, now: float)
     return get(c, "run", f"run {run_id}", id=run_id)
 
 
-def begin_action(c: sqlite3.Connection, run: Run, index: int, now: float) -> None:
-    """The last gate before an effect: pause, the token and the order are checked in here."""
-    control = get(c, "control", "control")
-    if control["paused"]:
-        raise Paused("the loop", f"is paused: {control['paused_why'] or 'no reason was given'}")
+def begin_action(
+    c: sqlite3.Connection, run: Run, index: int, now: float, holder: str | None = None
+) -> None:
+    """The last gate before an effect: pause, lease, token and order are checked in here."""
+    _loop_may_act(c, holder)
     found = get(c, "run", f"run {run.id}", id=run.id)
     if found["finished_at"] is not None:
         raise Conflict(f"run {run.id}", f"is {found['state']} already")

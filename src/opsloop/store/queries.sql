@@ -5,8 +5,8 @@
 -- only moves last_seen (at most once a second, so a storm of repeats writes next to nothing).
 -- One resolved before we saw it fire is kept as closed, so that a late "firing" is seen as late.
 -- One that fires again after its end is decided anew. Each element of :alerts is
--- [fingerprint, starts_ms, labels, annotations, firing, service, policy, rank], where labels
--- and annotations are JSON text; one statement for all, so that no other thread waits for it.
+-- [fingerprint, starts_ms, labels, annotations, firing, service, policy, rank]; one statement for
+-- all, so that no other thread waits for it.
 INSERT INTO episodes (fingerprint, starts_ms, labels, annotations, firing,
                       service, policy, rank,
                       state, first_seen, last_seen, ended_at, due_at)
@@ -71,6 +71,12 @@ WHERE firing = 1 AND id IN (SELECT value FROM json_each(:ids));
 -- set_episode --
 -- What the loop makes of an episode.
 UPDATE episodes SET state = :state, reason = :reason, due_at = :due_at WHERE id = :id;
+
+-- decide_again --
+-- What fires, is not worked on, and was not told to people: after a stop of any kind.
+UPDATE episodes SET due_at = :now
+WHERE firing = 1 AND state NOT IN ('escalated', 'closed')
+  AND id NOT IN (SELECT episode_id FROM runs WHERE finished_at IS NULL);
 
 -- control --
 -- The engine as a whole.

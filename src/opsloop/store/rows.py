@@ -31,13 +31,13 @@ def alerts_json(alerts: Sequence[Alert]) -> str:
     return _encode([_alert(a) for a in alerts]).decode()
 
 
-def _alert(alert: Alert) -> tuple[str | int | None, ...]:
+def _alert(alert: Alert) -> tuple[object, ...]:
     label = alert.labels.get
     return (
         alert.fingerprint,
         starts_ms(alert.starts_at),
-        _encode(alert.labels).decode(),
-        _encode(alert.annotations).decode(),
+        alert.labels,  # as they are: SQLite takes an inner object out as its JSON text
+        alert.annotations,
         1 if alert.firing else 0,
         label(names.SERVICE),
         label(names.POLICY),

@@ -123,12 +123,29 @@ CREATE TRIGGER actions_in_order BEFORE INSERT ON actions
 WHEN NEW.idx > 0 AND NOT EXISTS (SELECT 1 FROM actions
                                  WHERE run_id = NEW.run_id AND idx = NEW.idx - 1 AND ok = 1)
 BEGIN SELECT RAISE(ABORT, 'the action before this one has not succeeded'); END;
+CREATE TRIGGER actions_hold_their_locks BEFORE INSERT ON actions
+WHEN (SELECT count(*) FROM locks JOIN runs ON runs.id = locks.run_id AND runs.token = locks.token
+      WHERE runs.id = NEW.run_id)
+  <> (SELECT count(DISTINCT j.value) FROM runs, json_each(runs.plan, '$.resources') AS j
+      WHERE runs.id = NEW.run_id)
+BEGIN SELECT RAISE(ABORT, 'an action needs the locks of its run'); END;
 CREATE TRIGGER actions_of_open_runs BEFORE INSERT ON actions
 WHEN (SELECT finished_at FROM runs WHERE id = NEW.run_id) IS NOT NULL
 BEGIN SELECT RAISE(ABORT, 'a finished run does not act'); END;
 CREATE TRIGGER actions_stay BEFORE UPDATE ON actions
 WHEN OLD.ended_at IS NOT NULL OR NEW.begun_at <> OLD.begun_at
 BEGIN SELECT RAISE(ABORT, 'an action begins once and ends once'); END;
+
+CREATE TRIGGER runs_verified_were_looked_at BEFORE UPDATE ON runs
+WHEN NEW.state = 'verified' AND OLD.state NOT IN ('verifying', 'unknown')
+BEGIN SELECT RAISE(ABORT, 'only a run that has acted is verified'); END;
+CREATE TRIGGER runs_cancelled_did_nothing BEFORE UPDATE ON runs
+WHEN NEW.state = 'cancelled' AND EXISTS (SELECT 1 FROM actions WHERE run_id = NEW.id)
+BEGIN SELECT RAISE(ABORT, 'a run that began an action is not cancelled'); END;
+CREATE TRIGGER runs_cut_short_are_unknown BEFORE UPDATE ON runs
+WHEN NEW.state IN ('verifying', 'verified', 'failed') AND OLD.state IN ('planned', 'acting')
+ AND EXISTS (SELECT 1 FROM actions WHERE run_id = NEW.id AND ended_at IS NULL)
+BEGIN SELECT RAISE(ABORT, 'a run whose action has no end is unknown first'); END;
 
 -- Plans that wait for a person: bound to the plan, for one use, until they expire.
 CREATE TABLE approvals (

@@ -42,6 +42,7 @@ class SqliteStore:
         self._rows, self._row = self._readers.rows, self._readers.row
         self.writer = Writer(path)
         self._stopping = ""
+        self._holder: str | None = None  # who we hold the lease as, once we have held it
 
     def close(self) -> None:
         self.writer.close()
@@ -102,19 +103,22 @@ class SqliteStore:
         text = json.dumps(list(ids))
         self.writer.call(lambda c: changes.execute(c, "end_episodes", ids=text, now=now))
 
-    def set_episode(
-        self, episode_id: int, state: EpisodeState, reason: str, due_at: float | None, now: float
-    ) -> None:
-        def work(c: sqlite3.Connection) -> None:
-            old = changes.get(c, "episode", f"episode {episode_id}", id=episode_id)
-            changes.execute(
-                c, "set_episode", id=episode_id, state=str(state), reason=reason, due_at=due_at
-            )
-            if old["state"] != str(state):
-                body = {"state": str(state), "reason": reason}
-                audit.append(c, now, "episode", body, episode_id=episode_id)
+    def decide_again(self, now: float) -> None:
+        self.writer.call(lambda c: changes.execute(c, "decide_again", now=now))
 
-        self.writer.call(work)
+    def set_episode(
+        self,
+        episode_id: int,
+        state: EpisodeState,
+        reason: str,
+        due_at: float | None,
+        now: float,
+        *,
+        firing: bool | None = None,
+    ) -> None:
+        self.writer.call(
+            lambda c: changes.set_episode(c, episode_id, state, reason, due_at, now, firing)
+        )
 
     # The kill switch and the lease
 
@@ -151,12 +155,12 @@ class SqliteStore:
             raise Paused("the loop", self._stopping)
 
     def lease(self, holder: str, now: float, ttl: float) -> bool:
-        return (
-            self.writer.call(
-                lambda c: changes.execute(c, "lease", holder=holder, now=now, until=now + ttl)
-            )
-            > 0
+        held = self.writer.call(
+            lambda c: changes.execute(c, "lease", holder=holder, now=now, until=now + ttl)
         )
+        if held:
+            self._holder = holder
+        return held > 0
 
     def drop_lease(self) -> None:
         """For who knows that the holder is gone (its lock on the file is free)."""
@@ -171,7 +175,16 @@ class SqliteStore:
     def record(self, written: Written, now: float) -> Run | None:
         if written.kind == "act":
             self._refuse_when_stopping()
-        return self.writer.call(lambda c: changes.record(c, written, now))
+        return self.writer.call(lambda c: changes.record(c, written, now, self._holder))
+
+    def record_all(self, written: Sequence[Written], now: float) -> None:
+        """Decisions that do not act, in one transaction: all of them or none."""
+
+        def work(c: sqlite3.Connection) -> None:
+            for one in written:
+                changes.record(c, one, now)
+
+        self.writer.call(work)
 
     def approval_of(self, episode_id: int) -> Approval | None:
         row = self._row("approval_of_episode", episode_id=episode_id)
@@ -217,7 +230,7 @@ class SqliteStore:
 
     def begin_action(self, run: Run, index: int, now: float) -> None:
         self._refuse_when_stopping()
-        self.writer.call(lambda c: changes.begin_action(c, run, index, now))
+        self.writer.call(lambda c: changes.begin_action(c, run, index, now, self._holder))
 
     def end_action(self, run: Run, index: int, result: StepResult, now: float) -> None:
         self.writer.call(lambda c: changes.end_action(c, run, index, result, now))
@@ -247,25 +260,9 @@ class SqliteStore:
         annotations: Mapping[str, str],
         now: float,
     ) -> bool:
-        def work(c: sqlite3.Connection) -> bool:
-            row = c.execute(
-                queries()["escalate"],
-                {
-                    "episode_id": episode.id,
-                    "run_id": run_id,
-                    "reason": reason,
-                    "labels": rows.json_text(labels),
-                    "annotations": rows.json_text(annotations),
-                    "now": now,
-                },
-            ).fetchone()
-            if row is None:
-                return False
-            body = {"reason": reason, "labels": dict(labels)}
-            audit.append(c, now, "escalation", body, episode_id=episode.id, run_id=run_id)
-            return True
-
-        return self.writer.call(work)
+        return self.writer.call(
+            lambda c: changes.escalate(c, episode.id, run_id, reason, labels, annotations, now)
+        )
 
     def escalations(self) -> list[Escalation]:
         return [rows.escalation(r) for r in self._rows("escalations")]

@@ -74,6 +74,11 @@ class Writer:
             raise error
         return cast("T", result)
 
+    @property
+    def waiting(self) -> int:
+        """Jobs that are in no transaction yet."""
+        return self._queue.qsize()
+
     def close(self) -> None:
         """Finish what is queued, then end."""
         with self._lock:

@@ -23,7 +23,7 @@ from opsloop.remediation.plan import Run
 from opsloop.report import approvals as approval_rows
 from opsloop.report import episodes as episode_rows
 from opsloop.report import runs as run_rows
-from opsloop.web import intake
+from opsloop.web import intake, openapi
 from opsloop.web.auth import host_allowed, same_origin
 from opsloop.web.metrics import CONTENT_TYPE, EngineMetrics
 
@@ -71,6 +71,7 @@ class Api:
     def app(self) -> Starlette:
         guarded = [
             Route("/metrics", self._guard(self.metrics)),
+            Route(openapi.PATH, self._guard(self.document)),
             Route("/api/v1/episodes", self._guard(self.episodes)),
             Route("/api/v1/runs", self._guard(self.runs)),
             Route("/api/v1/runs/{id:int}", self._guard(self.run)),
@@ -128,6 +129,10 @@ class Api:
     async def metrics(self, _request: Request) -> Response:
         text = await run_in_threadpool(self._metrics.text)
         return Response(text, headers={"content-type": CONTENT_TYPE})
+
+    async def document(self, _request: Request) -> Response:
+        """What all these routes are, as OpenAPI."""
+        return JSONResponse(openapi.document())
 
     async def episodes(self, request: Request) -> Response:
         """?all=1: closed ones too; ?limit=N. {"episodes": [...]}, newest first."""

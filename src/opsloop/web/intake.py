@@ -87,6 +87,11 @@ class Intake:
         self._told: dict[str, float] = {}  # outcome -> when the log was told last, monotonic
         self.watchdog_at: float | None = None  # unix seconds
 
+    @property
+    def waiting(self) -> int:
+        """Webhooks between their first byte and their answer."""
+        return self._waiting
+
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One webhook; every failure has an answer, and none is a 500."""
         if self._waiting >= MAX_WAITING or self._bytes >= MAX_WAITING_BYTES:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import bisect
-import threading
-from collections.abc import Callable, Iterator, Mapping
+import logging
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Final
 
 from prometheus_client import (
@@ -23,6 +23,9 @@ from prometheus_client.core import (
 )
 from prometheus_client.registry import Collector
 
+from opsloop.web.signals import CORE, GAUGES, INTAKE, Signal
+
+log = logging.getLogger("opsloop.metrics")
 CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 _SECONDS: Final = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120)
 
@@ -39,47 +42,40 @@ class EngineMetrics:
         PlatformCollector(registry=self.registry)
         self.intake = IntakeCounts()
         self.registry.register(self.intake)
-        self._core: dict[str, Counter | Histogram] = {}
-        self._lock = threading.Lock()
+        self._core = {signal.name: _made(signal, self.registry) for signal in CORE}
+        self._unknown: set[str] = set()
 
     def count(self, name: str, **labels: str) -> None:
         """One more of opsloop_NAME_total."""
-        metric = self._core.get(name)
-        if metric is None:
-            metric = self._make(name, lambda full: self._counter(full, sorted(labels)))
+        metric = self._find(f"opsloop_{name}_total")
         if isinstance(metric, Counter):
             (metric.labels(**labels) if labels else metric).inc()
 
     def observe(self, name: str, seconds: float, **labels: str) -> None:
-        """One duration into the histogram opsloop_NAME_seconds."""
-        metric = self._core.get(name)
-        if metric is None:
-            metric = self._make(name, lambda full: self._histogram(full, sorted(labels)))
+        """One duration into the histogram opsloop_NAME."""
+        metric = self._find(f"opsloop_{name}")
         if isinstance(metric, Histogram):
             (metric.labels(**labels) if labels else metric).observe(seconds)
 
-    def read_at_scrape(self, facts: Callable[[], Facts], described: Mapping[str, str]) -> None:
-        """Gauges from `facts`; described: name -> "help | label, label". Facts that cannot be
-        read are left out."""
-        self.registry.register(_Read(facts, described))
+    def _find(self, name: str) -> Counter | Histogram | None:
+        """None for one that is not declared: a signal that is forgotten stops no loop."""
+        if name not in self._core and name not in self._unknown:
+            self._unknown.add(name)
+            log.error("the metric %s is not declared in opsloop.web.signals", name)
+        return self._core.get(name)
+
+    def read_at_scrape(self, facts: Callable[[], Facts], gauges: Sequence[Signal] = GAUGES) -> None:
+        """Gauges from `facts`. Facts that cannot be read are left out."""
+        self.registry.register(_Read(facts, gauges))
 
     def text(self) -> bytes:
         return generate_latest(self.registry)
 
-    def _make(self, name: str, make: Callable[[str], Counter | Histogram]) -> Counter | Histogram:
-        with self._lock:
-            if name not in self._core:
-                self._core[name] = make(f"opsloop_{name}")
-            return self._core[name]
 
-    def _counter(self, full: str, labels: list[str]) -> Counter:
-        return Counter(full, full.replace("_", " "), labels, registry=self.registry)
-
-    def _histogram(self, full: str, labels: list[str]) -> Histogram:
-        full = full if full.endswith("_seconds") else f"{full}_seconds"
-        return Histogram(
-            full, full.replace("_", " "), labels, buckets=_SECONDS, registry=self.registry
-        )
+def _made(signal: Signal, registry: CollectorRegistry) -> Counter | Histogram:
+    if signal.kind == "counter":
+        return Counter(signal.name, signal.help, signal.labels, registry=registry)
+    return Histogram(signal.name, signal.help, signal.labels, buckets=_SECONDS, registry=registry)
 
 
 class IntakeCounts(Collector):
@@ -105,47 +101,34 @@ class IntakeCounts(Collector):
         return self.collect()
 
     def collect(self) -> Iterator[Metric]:
-        requests = CounterMetricFamily(
-            "opsloop_intake_requests",
-            "Webhooks by what became of them; all but accepted were refused.",
-            labels=["outcome"],
-        )
+        requests, alerts, seconds, watchdog = INTAKE
+        by_outcome = CounterMetricFamily(requests.name, requests.help, labels=requests.labels)
         for outcome, count in list(self.outcomes.items()):
-            requests.add_metric([outcome], count)
-        yield requests
-        yield CounterMetricFamily(
-            "opsloop_intake_alerts", "Alerts of accepted webhooks, durable.", value=self.alerts
-        )
+            by_outcome.add_metric([outcome], count)
+        yield by_outcome
+        yield CounterMetricFamily(alerts.name, alerts.help, value=self.alerts)
         total, buckets = 0, []
         for bound, count in zip([*map(str, _SECONDS), "+Inf"], self._buckets, strict=True):
             total += count
             buckets.append((bound, float(total)))
         yield HistogramMetricFamily(
-            "opsloop_intake_seconds",
-            "From a webhook's last byte to its answer, durable.",
-            buckets=buckets,
-            sum_value=self.seconds,
+            seconds.name, seconds.help, buckets=buckets, sum_value=self.seconds
         )
-        yield GaugeMetricFamily(
-            "opsloop_watchdog_timestamp_seconds",
-            "When the Watchdog alert was heard last; 0: never.",
-            value=self.watchdog_at,
-        )
+        yield GaugeMetricFamily(watchdog.name, watchdog.help, value=self.watchdog_at)
 
 
 class _Read(Collector):
-    def __init__(self, facts: Callable[[], Facts], described: Mapping[str, str]) -> None:
+    def __init__(self, facts: Callable[[], Facts], gauges: Sequence[Signal]) -> None:
         self._facts = facts
-        self._described = described
+        self._gauges = gauges
 
     def describe(self) -> Iterator[Metric]:
         return iter(())  # nothing is read when it is registered
 
     def collect(self) -> Iterator[Metric]:
         values = self._facts()
-        for name, described in self._described.items():
-            text, _, labels = described.partition(" | ")
-            family = GaugeMetricFamily(name, text, labels=[x for x in labels.split(", ") if x])
-            for key, value in values.get(name, {}).items():
+        for gauge in self._gauges:
+            family = GaugeMetricFamily(gauge.name, gauge.help, labels=gauge.labels)
+            for key, value in values.get(gauge.name, {}).items():
                 family.add_metric(key, value)
             yield family
