@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
-from typing import Final
+from typing import Final, cast
 
 END: Final = b"\r\n\r\n"
 Answered = Callable[[int, float], None]
@@ -21,8 +21,7 @@ class Connection(asyncio.Protocol):
         self._answer: asyncio.Future[int] | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        self._transport = cast("asyncio.Transport", transport)  # uvloop's is no subclass
 
     def data_received(self, data: bytes) -> None:
         self._read += data
@@ -92,7 +91,8 @@ async def deliver(
                 if due > begins:
                     await asyncio.sleep(due - begins)
                 begins = due
-            good += await connection.send(request) == 200
+            status = await connection.send(request)
+            good += status == 200
             waits.append(time.monotonic() - begins)
 
     await asyncio.gather(*(one(c) for c in connections if c is not None))

@@ -23,6 +23,7 @@ import uvloop
 
 from benchmarks._client import deliver, post
 from benchmarks._output import Result, percentile, report, say
+from benchmarks._rig import memory_mib
 from opsloop import names
 from opsloop.catalog.facts import EngineInput
 from opsloop.catalog.model import Catalog
@@ -75,6 +76,13 @@ def measured(folder: Path, share: int) -> list[Result]:
         Result(
             "acknowledged and lost after kill -9", lost, "alerts", 0, note="of all of the above"
         ),
+        Result(
+            "engine's CPU for an alert, one a webhook",
+            single.cpu_us,
+            "us",
+            note="with its decision; does not depend on who else uses the machine",
+        ),
+        Result("engine's CPU for an alert, ten a webhook", tens.cpu_us, "us", note="as above"),
         Result("engine, RSS after the storms", single.rss_mib, "MiB", 300),
     ]
 
@@ -100,6 +108,7 @@ class Storm:
     a_second: float
     lost: int
     rss_mib: float
+    cpu_us: float  # of the engine, for each alert
     p99_s: float | None = None
 
 
@@ -107,26 +116,30 @@ def storm(state: Path, webhooks: int, alerts: int) -> Storm:
     """As fast as it goes, from AT_ONCE connections."""
     with engine(state) as (process, port, token):
         requests = [request(port, token, nth, alerts) for nth in range(webhooks)]
+        idle_s = _cpu_s(process.pid)
         began = time.monotonic()
         answered, _ = _delivered(port, requests)
         took = time.monotonic() - began
-        rss = _rss_mib(process.pid)
+        rss, cpu_us = memory_mib(process.pid), 1e6 * (_cpu_s(process.pid) - idle_s)
         process.send_signal(signal.SIGKILL)
         process.wait()
-    return Storm(answered / took, answered * alerts - stored(state), rss)
+    lost = answered * alerts - stored(state)
+    return Storm(answered / took, lost, rss, cpu_us / max(1, answered * alerts))
 
 
 def steady(state: Path, seconds: int) -> Storm:
     """RATE webhooks a second; how long each waits for its answer."""
     with engine(state) as (process, port, token):
         requests = [request(port, token, nth, 1) for nth in range(RATE * seconds)]
+        idle_s = _cpu_s(process.pid)
         began = time.monotonic()
         answered, waits = _delivered(port, requests, 1 / RATE)
         took = time.monotonic() - began
-        rss = _rss_mib(process.pid)
+        rss, cpu_us = memory_mib(process.pid), 1e6 * (_cpu_s(process.pid) - idle_s)
         process.send_signal(signal.SIGKILL)
         process.wait()
-    return Storm(answered / took, answered - stored(state), rss, percentile(waits, 0.99))
+    lost, p99_s = answered - stored(state), percentile(waits, 0.99)
+    return Storm(answered / took, lost, rss, cpu_us / max(1, answered), p99_s)
 
 
 def _delivered(
@@ -227,11 +240,10 @@ def _until_open(process: subprocess.Popen[bytes], port: int) -> None:
     raise SystemExit("the engine does not listen")
 
 
-def _rss_mib(pid: int) -> float:
-    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
-        if line.startswith("VmRSS:"):
-            return int(line.split()[1]) / 1024
-    return 0.0
+def _cpu_s(pid: int) -> float:
+    """CPU seconds that a process has used, in user and kernel mode."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 if __name__ == "__main__":

@@ -28,6 +28,11 @@ from opsloop.store.sqlite import SqliteStore
 
 T0 = 1_700_000_000.0
 
+
+class Died(BaseException):
+    """The engine's process is gone, at this very point. No `except Exception` sees it."""
+
+
 CATALOG: dict[str, Any] = {
     "apiVersion": "opsloop/v1",
     "stack": {"scrape_interval": "5s"},
@@ -201,28 +206,53 @@ class World:
     signals: Signals = field(default_factory=Signals)
     workers: Workers = field(default_factory=Workers)
     holder: str = "engine-1"
+    commits_left: int | None = None  # the engine dies at the commit after so many
+    dies_durable: bool = False  # that commit is on the disk, and the engine does not know it
 
     def __post_init__(self) -> None:
-        self.store = SqliteStore(self.path / "engine.sqlite")
+        self.store = self._opened()
         self.engine = self.new_engine()
 
-    def new_engine(self) -> Engine:
+    def _opened(self) -> SqliteStore:
+        store = SqliteStore(self.path / "engine.sqlite")
+        commit = store.writer.call
+
+        def call(work: Callable[[Any], Any]) -> Any:
+            if self.commits_left is None:
+                return commit(work)
+            if self.commits_left > 0:
+                self.commits_left -= 1
+                return commit(work)
+            if self.dies_durable:
+                commit(work)
+            raise Died
+
+        store.writer.call = call  # type: ignore[method-assign]
+        return store
+
+    def new_engine(
+        self,
+        store: SqliteStore | None = None,
+        workers: Workers | None = None,
+        holder: str | None = None,
+    ) -> Engine:
         return Engine(
             self.input,
-            store=self.store,
+            store=store or self.store,
             metrics=_Metrics(self),
             alerts=_Alerts(self),
             fleet=_Fleet(self),
-            workers=self.workers,
+            workers=workers or self.workers,
             signals=self.signals,
-            holder=self.holder,
+            holder=holder or self.holder,
         )
 
     def crash(self) -> None:
         """The engine's memory is gone; so is what its workers did not finish."""
+        self.commits_left = None
         self.store.close()
         self.workers = Workers(hold=self.workers.hold)
-        self.store = SqliteStore(self.path / "engine.sqlite")
+        self.store = self._opened()
         self.engine = self.new_engine()
 
     # What Prometheus would say

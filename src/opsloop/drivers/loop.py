@@ -15,6 +15,8 @@ from opsloop.remediation.engine import Engine
 STUCK_S: Final = 60.0  # a loop that has not turned for so long is not ready
 LONGEST_WAIT_S: Final = 5.0  # so that a clock that jumps does not hold it up
 BUG_WAIT_S: Final = 1.0
+YIELD: Final = 3.0  # while more is due at once: rest for so many times as long as it worked,
+LONGEST_YIELD_S: Final = 0.1  # so that a storm's decisions do not hold up its webhooks
 log = logging.getLogger("opsloop.loop")
 
 
@@ -80,7 +82,7 @@ class EngineLoop:
         while not self._over():
             self._wake.clear()
             idle = self._workers.idle()
-            now = time.time()
+            now, began = time.time(), time.monotonic()
             try:
                 next_at = self._engine.tick(now)
             except Exception:
@@ -89,6 +91,8 @@ class EngineLoop:
             self._turned_at = time.monotonic()
             if self._reload and idle:
                 self._exchange()
+            elif next_at <= now:
+                time.sleep(min(LONGEST_YIELD_S, YIELD * (self._turned_at - began)))
             elif not self._settles():
                 self._wake.wait(self._pause_before(next_at))
 
