@@ -12,6 +12,7 @@ from tools import (
     reference_catalog,
     reference_commands,
     reference_dashboards,
+    reference_engine,
     reference_errors,
     reference_settings,
 )
@@ -20,10 +21,12 @@ DOCS = Path(__file__).parents[1] / "docs"
 # Path below docs/ -> what makes its text.
 PAGES: Mapping[str, Callable[[], str]] = {
     "reference/alerts.md": alert_reference.text,
+    "reference/api.md": reference_engine.api,
     "reference/catalog.md": reference_catalog.page,
     "reference/commands.md": reference_commands.page,
     "reference/dashboards.md": reference_dashboards.page,
     "reference/errors.md": reference_errors.page,
+    "reference/metrics.md": reference_engine.metrics,
     "reference/settings.md": reference_settings.page,
     "images/architecture.svg": architecture_picture.picture,
 }
