@@ -73,9 +73,7 @@ GAUGES: Final = (
     ),
     Signal("opsloop_loop_silent_seconds", "gauge", "Since the engine's loop turned last."),
     Signal("opsloop_episodes", "gauge", "Episodes that are not closed.", ("state",)),
-    Signal(
-        names.RUNS_KEPT, "gauge", "Runs that the store has.", ("service", "policy", "state")
-    ),
+    Signal(names.RUNS_KEPT, "gauge", "Runs that the store has.", ("service", "policy", "state")),
     Signal(
         names.LAST_RUN,
         "gauge",
