@@ -1,4 +1,4 @@
-"""Runs a benchmark whole, keeps its figures in benchmarks/results, and tells README of them."""
+"""Runs a benchmark whole, keeps its figures in benchmarks/results, and tells the pages of them."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from typing import Any
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
 README = ROOT / "README.md"
+SAFETY = ROOT / "docs" / "concepts" / "safety.md"
 BEGIN, END = "<!-- numbers -->", "<!-- end of numbers -->"
 # What README shows: figures by the benchmark and the beginning of their names.
 SHOWN = {
@@ -37,6 +38,8 @@ SHOWN = {
     ),
     "compile": ("1,000 services",),
 }
+# What the page of safety shows: all of these.
+TRUST = dict.fromkeys(("crash", "storm", "engine", "intake"), ("",))
 
 
 def main() -> int:
@@ -70,19 +73,22 @@ def store(found: Mapping[str, Any]) -> None:
 
 
 def tell_readme() -> None:
-    README.write_text(with_numbers(README.read_text(encoding="utf-8")), encoding="utf-8")
+    """The page of safety, too."""
+    for path, shown in ((README, SHOWN), (SAFETY, TRUST)):
+        page = with_numbers(path.read_text(encoding="utf-8"), shown)
+        path.write_text(page, encoding="utf-8")
 
 
 def with_numbers(page: str) -> str:
     """The page, with the table of what is kept between its two marks."""
     head, _, rest = page.partition(BEGIN)
     _, _, tail = rest.partition(END)
-    return f"{head}{BEGIN}\n{table()}{END}{tail}"
+    return f"{head}{BEGIN}\n{table(shown)}{END}{tail}"
 
 
-def table() -> str:
+def table(shown: Mapping[str, tuple[str, ...]] = SHOWN) -> str:
     lines = ["| | measured | goal | others |", "|---|---|---|---|"]
-    for benchmark, names in SHOWN.items():
+    for benchmark, names in shown.items():
         path = RESULTS / f"{benchmark}.json"
         if not path.exists():
             continue

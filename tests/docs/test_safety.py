@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from benchmarks import keep
 from opsloop.remediation.guards import GUARDS
 from tests.docs.pages import ROOT
 
@@ -35,3 +36,7 @@ def test_the_guards_are_those_of_the_code_in_their_order() -> None:
         w for line in block.splitlines() for w in re.split(r"  +", line.strip())[0].split(", ")
     ]
     assert [w for w in named if w] == [name for name, _ in GUARDS]
+
+
+def test_the_figures_are_those_that_are_kept() -> None:
+    assert keep.with_numbers(PAGE, keep.TRUST) == PAGE, "run: python -m benchmarks.keep readme"
