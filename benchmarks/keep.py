@@ -87,23 +87,25 @@ def with_numbers(page: str) -> str:
 
 
 def table(shown: Mapping[str, tuple[str, ...]] = SHOWN) -> str:
-    lines = ["| | measured | goal | others |", "|---|---|---|---|"]
+    last = "others" if shown is SHOWN else "note"
+    lines = [f"| | measured | goal | {last} |", "|---|---|---|---|"]
     for benchmark, names in shown.items():
         path = RESULTS / f"{benchmark}.json"
         if not path.exists():
             continue
         found = json.loads(path.read_text(encoding="utf-8"))["results"]
         for name in names:
-            lines += [_line(benchmark, r) for r in found if r["name"].startswith(name)]
+            kept = [r for r in found if r["name"].startswith(name)]
+            lines += [_line(benchmark, r, "peer" if shown is SHOWN else "note") for r in kept]
     return "\n".join(lines) + "\n"
 
 
-def _line(benchmark: str, result: dict[str, Any]) -> str:
+def _line(benchmark: str, result: dict[str, Any], last: str) -> str:
     value = "-" if result["value"] is None else f"{result['value']:.3g} {result['unit']}"
     goal = "" if result["goal"] is None else f"{result['op']} {result['goal']:g} {result['unit']}"
     if result["met"] is False:
         goal += " (not met)"
-    return f"| {result['name']} (`{benchmark}`) | {value} | {goal} | {result['peer']} |"
+    return f"| {result['name']} (`{benchmark}`) | {value} | {goal} | {result[last]} |"
 
 
 if __name__ == "__main__":
