@@ -79,7 +79,7 @@ def tell_readme() -> None:
         path.write_text(page, encoding="utf-8")
 
 
-def with_numbers(page: str) -> str:
+def with_numbers(page: str, shown: Mapping[str, tuple[str, ...]] = SHOWN) -> str:
     """The page, with the table of what is kept between its two marks."""
     head, _, rest = page.partition(BEGIN)
     _, _, tail = rest.partition(END)
