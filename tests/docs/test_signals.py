@@ -17,9 +17,11 @@ def _signalled() -> set[tuple[str, tuple[str, ...]]]:
                 continue
             if node.func.attr in ("count", "observe") and _is_signals(node.func.value):
                 assert isinstance(node.args[0], ast.Constant), f"{file}: a name that is no text"
+                name = node.args[0].value
+                assert isinstance(name, str)
                 suffix = "_total" if node.func.attr == "count" else ""
                 labels = tuple(sorted(k.arg or "" for k in node.keywords))
-                found.add((f"opsloop_{node.args[0].value}{suffix}", labels))
+                found.add((f"opsloop_{name}{suffix}", labels))
     return found
 
 
