@@ -16,7 +16,7 @@ from benchmarks._output import say
 
 HERE = Path(__file__).parent
 HEADERS = ("benchmark", "figure", "measured", "goal", "met", "limited by")
-SLOW = {"soak"}  # takes an hour by itself; it is named, or left out
+SLOW = {"crash", "soak"}  # up to an hour each by themselves; they are named, or left out
 
 
 def names() -> list[str]:

@@ -67,6 +67,11 @@ def _listing(name: str, item: str, described: str) -> Schema:
 
 
 def _paths() -> dict[str, Schema]:
+    return {**_own_paths(), **_loop_paths(), **_people_paths()}
+
+
+def _own_paths() -> dict[str, Schema]:
+    """Of the process itself."""
     health = {"description": "It works.", **_json(ref("Health"))}
     with_reason = {**SCHEMAS["Health"]["properties"], "reason": TEXT}
     not_ready = _json(object_of("Why it does not.", **with_reason))
@@ -105,6 +110,12 @@ def _paths() -> dict[str, Schema]:
                 },
             }
         },
+    }
+
+
+def _loop_paths() -> dict[str, Schema]:
+    """What fires, and what was done about it."""
+    return {
         "/api/v1/alerts": {
             "post": {
                 "summary": "Take Alertmanager's webhook; 200 only when it is on the disk",
@@ -134,6 +145,12 @@ def _paths() -> dict[str, Schema]:
                 "responses": _answers("Story", 404),
             }
         },
+    }
+
+
+def _people_paths() -> dict[str, Schema]:
+    """What people decide."""
+    return {
         "/api/v1/approvals": {
             "get": {
                 "summary": "Plans that wait for a person",
