@@ -41,7 +41,7 @@ def test_files_are_private_and_a_second_time_changes_nothing(folder: Path) -> No
     first = contents(folder)
     assert set(first) == {
         *("scrape_password", "web.yml", "webhook_token", "fault_token", "database_password"),
-        *("slack_url", "pagerduty_key", "grafana_password"),
+        *("slack_url", "pagerduty_key", "grafana_password", "grafana_secret_key"),
     }
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700
     assert {stat.S_IMODE(p.stat().st_mode) for p in folder.iterdir()} == {0o600}
