@@ -1,6 +1,7 @@
-"""Wiring: the engine's and the inbox's process, each made of store, drivers, core and HTTP.
+"""Wiring: the processes engine, console and inbox, each made of store, drivers, core and HTTP.
 
-`python -m opsloop.app engine --state DIR` and `python -m opsloop.app inbox --state DIR --port N`.
+`python -m opsloop.app engine --state DIR`, `... console --state DIR`, and
+`... inbox --state DIR --port N`.
 """
 
 from __future__ import annotations
@@ -39,6 +40,9 @@ if TYPE_CHECKING:
 
 ENV_SOCKET: Final = "OPSLOOP_SOCKET"
 LOCK_FILE: Final = "data/engine.lock"
+CONSOLE_QUERY_S: Final = 5.0  # a page waits
+CONSOLE_ANSWER: Final = 16 * 1024 * 1024  # bytes of one answer
+MARKS_TOLD: Final = 20  # as metrics, for dashboards elsewhere
 DRAIN_S: Final = 7.0  # for actions under way at SIGTERM; supervisord kills after 10
 SWITCH_S: Final = 0.0005  # a thread that computes holds an answer up for so long, not for 5 ms
 log = logging.getLogger("opsloop.app")
@@ -221,6 +225,7 @@ class EngineProcess:
             }
             runs = self.store.run_counts()
             found[names.RUNS_KEPT] = {key: float(count) for key, (count, _) in runs.items()}
+            found[names.ANNOTATED] = _annotations(self.store, time.time())
             found[names.LAST_RUN] = {key: when for key, (_, when) in runs.items()}
             found["opsloop_runs_open"] = {(): float(len(self.store.open_runs()))}
             found["opsloop_approvals_open"] = {(): float(len(self.store.approvals()))}
@@ -232,6 +237,16 @@ class EngineProcess:
                 ).items()
             }
         return found
+
+
+def _annotations(store: SqliteStore, now: float) -> dict[tuple[str, ...], float]:
+    """The newest marks of two days: each is a series."""
+    notes = store.notes("annotation", now - 2 * 86_400.0, now, MARKS_TOLD)
+    found: dict[tuple[str, ...], float] = {}
+    for note in reversed(notes):
+        body = note["body"]
+        found["deploy", str(body.get("service", "")), str(body.get("text", ""))] = note["at"]
+    return found
 
 
 def reachable(bind: str) -> str:
@@ -260,6 +275,33 @@ def run_engine(state: Path) -> None:
             engine.store.close()
 
 
+def run_console(state: Path) -> None:
+    """Serve the console until SIGTERM or SIGINT. Raises an OpsloopError when it cannot start."""
+    from opsloop.drivers.http import BasicAuth, HttpClient
+    from opsloop.drivers.rules import AlertRules
+    from opsloop.drivers.silences import AlertDesk
+    from opsloop.settings import Ports
+    from opsloop.web import console
+    from opsloop.web.auth import Secret
+    from opsloop.web.server import listen_on, serve
+    from opsloop.web.world import World
+
+    given = read_input(state)
+    ports, bind = Ports(given.port_base), given.catalog.stack.bind
+    password = Secret(state / names.SECRETS_DIR / names.SECRET_SCRAPE_PASSWORD)
+    host, auth = reachable(bind), BasicAuth(names.SCRAPE_USER, password.path)
+    http = HttpClient(timeout_s=CONSOLE_QUERY_S, max_answer=CONSOLE_ANSWER)
+    world = World(
+        state,
+        AlertRules(http, f"http://{host}:{ports.prometheus}", auth, timeout_s=CONSOLE_QUERY_S),
+        AlertDesk(http, [f"http://{host}:{ports.alertmanager}"], auth, timeout_s=3.0),
+    )
+    application = console.create(world, password, bind, ports.console)
+    sock = listen_on(bind, ports.console)
+    log.info("the console listens on port %d", ports.console)
+    serve(application, sock)
+
+
 def run_inbox(state: Path, port: int) -> None:
     """Serve the inbox on loopback. Who has the fault token may make a vendor misbehave."""
     from opsloop.web import auth, inbox
@@ -277,7 +319,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parts = parser.add_subparsers(dest="part", required=True)
     engine = parts.add_parser("engine", help="the closed loop and its webhook intake")
     inbox = parts.add_parser("inbox", help="stands in for Slack and PagerDuty")
-    for part in (engine, inbox):
+    console = parts.add_parser("console", help="the pages that people look at")
+    for part in (engine, console, inbox):
         part.add_argument("--state", type=Path, required=True, help="state folder of the stack")
     inbox.add_argument("--port", type=int, required=True)
     given = parser.parse_args(arguments)
@@ -285,6 +328,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         if given.part == "engine":
             run_engine(given.state.absolute())
+        elif given.part == "console":
+            run_console(given.state.absolute())
         else:
             run_inbox(given.state.absolute(), given.port)
     except OpsloopError as error:

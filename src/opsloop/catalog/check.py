@@ -9,6 +9,7 @@ from collections.abc import Set as AbstractSet
 
 from opsloop import names
 from opsloop.catalog import (
+    check_console,
     check_notify,
     check_policies,
     check_processes,
@@ -71,6 +72,7 @@ def examine(
     check_watched.paces(scope)
     check_processes.processes(scope)
     check_notify.notifications(scope)
+    check_console.console(scope)
     _rules(scope)
     _alerts(scope)
     check_policies.policies(scope)

@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
+from opsloop.catalog.console import Console
 from opsloop.catalog.notify import Notifications
 from opsloop.catalog.policy import Remediation
 from opsloop.catalog.slo import RETENTION_UNSET, SLO, required_retention
@@ -280,6 +281,7 @@ class Catalog(Model):
     rules: dict[MetricName, Rule] = {}
     alerts: dict[AlertName, Alert] = {}
     remediation: Remediation = Remediation()
+    console: Console = Console()
 
     @property
     def retention(self) -> Duration:

@@ -53,6 +53,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "silence": ("opsloop.cli.silence:command", "Mute alerts for a while; list or end silences."),
     "pause": ("opsloop.cli.pause:command", "Stop the loop from acting: the kill switch."),
     "resume": ("opsloop.cli.resume:command", "Let the loop act again."),
+    "annotate": ("opsloop.cli.annotate:command", "Mark a deploy or the like on the charts."),
     "inbox": ("opsloop.cli.inbox:command", "Show what people would have been sent."),
     "drill": (
         "opsloop.cli.drill:command",

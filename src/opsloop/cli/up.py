@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from opsloop.stack.native import Applied, Running
     from opsloop.stack.ready import PartStatus
 
-_TITLES = {
+_TITLES = {  # the first is what a person opens first
+    "console": "console",
     "prometheus": "Prometheus",
     "alertmanager": "Alertmanager",
     "engine": "engine",
@@ -124,7 +125,9 @@ def addresses(statuses: Sequence[PartStatus]) -> list[tuple[str, str]]:
         elif part.process and part.address and status.health == "healthy":
             scheme = "http://" if part.url else ""
             found.setdefault(part.process, []).append(f"{scheme}{part.address}")
-    return [(title, ", ".join(urls)) for title, urls in found.items()]
+    own = [title for title in _TITLES.values() if title in found]
+    titles = [*own, *(title for title in found if title not in own)]
+    return [(title, ", ".join(found[title])) for title in titles]
 
 
 def as_dict(running: Running) -> dict[str, object]:

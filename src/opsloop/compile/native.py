@@ -187,6 +187,9 @@ def _stack(catalog: Catalog, options: Options) -> list[Program]:
         programs.append(_grafana(build, read_at_start(catalog, options)))
     state = ("--state", STATE)
     programs.append(Program("engine", (PYTHON, "-m", "opsloop.app", "engine", *state), priority=20))
+    programs.append(
+        Program("console", (PYTHON, "-m", "opsloop.app", "console", *state), priority=40)
+    )
     if options.inbox:
         port = ("--port", str(ports.inbox))
         command = (PYTHON, "-m", "opsloop.app", "inbox", *state, *port)

@@ -19,6 +19,7 @@ OWN_TIER = "2"
 OWN_JOBS = (
     "alertmanager",
     "blackbox-exporter",
+    "console",
     "engine",
     "node-exporter",
     "prometheus",
@@ -154,6 +155,7 @@ def _own(catalog: Catalog, options: Options) -> list[Job]:
         "prometheus": [ports.prometheus],
         "alertmanager": [ports.alertmanager],
         "engine": [ports.engine],
+        "console": [ports.console],
         "blackbox-exporter": [ports.blackbox_exporter],
         "node-exporter": [ports.node_exporter],
     }

@@ -1,4 +1,4 @@
-"""Prometheus as people ask it about alerts: its rules, and the values that a label has."""
+"""Prometheus as people ask it: its rules, its targets, and the values that a label has."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ from urllib.parse import quote, urlencode
 
 import msgspec
 
-from opsloop.drivers import listed
+from opsloop.drivers import listed, scraped
 from opsloop.drivers.listed import Rule
 from opsloop.drivers.prometheus import Prometheus
+from opsloop.drivers.scraped import EvaluatedRule, Target
 from opsloop.errors import PrometheusError, SourceError
 
 T = TypeVar("T")
@@ -22,6 +23,14 @@ class AlertRules(Prometheus):
     def rules(self) -> list[Rule]:
         """Every alerting rule, with the alerts that it has now."""
         return self._get("/api/v1/rules?type=alert", listed.rules)
+
+    def targets(self) -> list[Target]:
+        """Every address that it scrapes, what is down first."""
+        return self._get("/api/v1/targets?state=active", scraped.targets)
+
+    def evaluated(self) -> list[EvaluatedRule]:
+        """Every rule, recordings too, with its last evaluation."""
+        return self._get("/api/v1/rules", scraped.evaluated)
 
     def label_values(self, label: str, since: float) -> list[str]:
         """The values that `label` had in any series since then (unix seconds)."""

@@ -115,10 +115,10 @@ def cells(board: Board, found: Row) -> tuple[str, ...]:
         found.alert if names.ORIGINAL not in found.labels else _name(found),
         found.service or "",
         found.instance or "",
-        _state(found, now),
+        state_text(found, now),
         clock(found.since),
-        _told(board, found),
-        _loop(board, found),
+        told_text(board, found),
+        loop_text(board, found),
     )
     return tuple(printable(w) for w in words)
 
@@ -135,7 +135,8 @@ def _name(found: Row) -> str:
     return f"{found.alert} ({original})" if original else found.alert
 
 
-def _state(found: Row, now: float) -> str:
+def state_text(found: Row, now: float) -> str:
+    """Its state with what keeps it from people."""
     if found.state == "pending" and found.fires_at is not None:
         return f"pending, fires in {length(found.fires_at - now)}"
     if found.state == "unsent":
@@ -160,7 +161,8 @@ def _source(held: Held) -> str:
     return f"{alert} of {where}" if where else alert
 
 
-def _told(board: Board, found: Row) -> str:
+def told_text(board: Board, found: Row) -> str:
+    """Who was told, and when that is recorded; empty when nobody is to be."""
     if found.state in ("pending", "quiet", "unsent"):
         return ""
     said = [_way(t, board.failing.get(t.via)) for t in found.told if t.status == "told"]
@@ -196,7 +198,8 @@ def _count(failures: Failures) -> str:
     return f"{max(1, round(failures.recent))} in {RECENT}"
 
 
-def _loop(board: Board, found: Row) -> str:
+def loop_text(board: Board, found: Row) -> str:
+    """What the loop does about an alert, or why not."""
     episode, run = found.episode, found.run
     if episode is None:
         if found.policy is None or found.alert in names.ENGINE_POSTS:

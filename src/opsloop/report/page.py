@@ -69,51 +69,76 @@ def _fired(episode: Episode) -> list[str]:
     return found
 
 
-def _decided(told: Story) -> list[str]:
-    decision = told.decision
-    found = ["What was decided", f"  {decision.get('reason', 'it is not in the audit')}"]
-    for guard in decision.get("guards", []):
+def guard_rows(told: Story) -> list[tuple[str, str, str]]:
+    """(answer, guard, reason) of each guard that was asked, in order."""
+    found = []
+    for guard in told.decision.get("guards", []):
         name, answer = guard.get("guard", ""), guard.get("answer", "")
         # A guard that passed says what holds: "pass paused" alone would read as its opposite.
         reason = guard.get("reason") or (_HOLDS.get(name, "") if answer == "pass" else "")
+        found.append((answer, name, reason))
+    return found
+
+
+def _decided(told: Story) -> list[str]:
+    found = ["What was decided", f"  {told.decision.get('reason', 'it is not in the audit')}"]
+    for answer, name, reason in guard_rows(told):
         found.append(f"  {answer:>6}  {name}{f': {reason}' if reason else ''}")
+    return found
+
+
+def action_rows(told: Story) -> list[tuple[str, str, str]]:
+    """(what, how it ended, what it printed) of each action of the plan, in order."""
+    known = {a.index: a for a in told.actions}
+    found = []
+    for index, action in enumerate(told.run.plan.actions):
+        record, output = known.get(index), ""
+        if record is None:
+            word = "not begun"
+        elif record.result is None or record.ended_at is None:
+            word = f"began {stamp(record.began_at)}, its end is not known"
+        else:
+            word = "done" if record.result.ok else "failed"
+            word += "" if record.result.started else ", nothing was started"
+            word += f", took {length(record.ended_at - record.began_at)}"
+            output = record.result.output
+        found.append((action_text(action), word, output))
     return found
 
 
 def _done(told: Story) -> list[str]:
     plan = told.run.plan
-    known = {a.index: a for a in told.actions}
     found = [f"What was done (plan {plan.hash[:12]}, holds {', '.join(plan.resources)})"]
-    for index, action in enumerate(plan.actions):
-        record = known.get(index)
-        line = f"  {index + 1}. {action_text(action)}: "
-        if record is None:
-            found.append(line + "not begun")
-        elif record.result is None or record.ended_at is None:
-            found.append(line + f"began {stamp(record.began_at)}, its end is not known")
-        else:
-            word = "done" if record.result.ok else "failed"
-            word += "" if record.result.started else ", nothing was started"
-            found.append(line + f"{word}, took {length(record.ended_at - record.began_at)}")
-            found += [f"       {text}" for text in record.result.output.splitlines()]
+    for number, (what_, word, output) in enumerate(action_rows(told), 1):
+        found.append(f"  {number}. {what_}: {word}")
+        found += [f"       {text}" for text in output.splitlines()]
     return found
 
 
-def _evidence(run: Run) -> list[str]:
+def evidence_rows(run: Run) -> list[tuple[str, str, str]]:
+    """(what, before, after) of what was seen around the actions; empty when nothing was."""
     sides = {k: v for k, v in run.detail.items() if isinstance(v, Mapping)}
     before, after = sides.get("before", {}), sides.get("after", {})
-    if not before and not after:
+    others = (set(before) | set(after)) - set(_EVIDENCE) - {"reason"}
+    return [
+        (_EVIDENCE.get(name, name), _value(name, before.get(name)), _value(name, after.get(name)))
+        for name in (*_EVIDENCE, *sorted(others), "reason")
+        if name in before or name in after
+    ]
+
+
+def _evidence(run: Run) -> list[str]:
+    rows = evidence_rows(run)
+    if not rows:
         return ["Evidence: none was recorded"]
     found = [f"{'Evidence':<{_WIDTH + 2}}  {'before':<{_WIDTH}}  after"]
-    others = (set(before) | set(after)) - set(_EVIDENCE) - {"reason"}
-    names = [*_EVIDENCE, *sorted(others)]
-    for name in names:
-        if name in before or name in after:
-            left, right = _value(name, before.get(name)), _value(name, after.get(name))
-            found.append(f"  {_EVIDENCE.get(name, name):<{_WIDTH}}  {left:<{_WIDTH}}  {right}")
-    for side, values in (("before", before), ("after", after)):
-        if values.get("reason"):
-            found.append(f"  {side}: {values['reason']}")
+    for name, before, after in rows:
+        if name != "reason":
+            found.append(f"  {name:<{_WIDTH}}  {before:<{_WIDTH}}  {after}")
+    for name, before, after in rows:
+        if name == "reason":
+            sides = (("before", before), ("after", after))
+            found += [f"  {side}: {text}" for side, text in sides if text != "-"]
     return found
 
 
@@ -144,18 +169,22 @@ def _verdict(told: Story) -> list[str]:
     return found
 
 
-def _timeline(told: Story) -> list[str]:
+def moments(told: Story) -> list[tuple[float, str, str]]:
+    """(unix seconds, since the engine received the alert, what) in order of time."""
     begin = told.episode.first_seen
-    moments = [
+    found = [
         (told.episode.starts_at, "the alert began to fire"),
         (begin, "the engine received it"),
         *((a["at"], what(a)) for a in told.audit),
     ]
     if told.episode.ended_at is not None:
-        moments.append((told.episode.ended_at, "the alert ended"))
-    moments.sort(key=lambda m: m[0])
+        found.append((told.episode.ended_at, "the alert ended"))
+    found.sort(key=lambda m: m[0])
+    return [(at, since(at, begin) if at >= begin else "", text) for at, text in found]
+
+
+def _timeline(told: Story) -> list[str]:
     found = ["Timeline (UTC, and seconds since the engine received the alert)"]
-    for at, text in moments:
-        later = since(at, begin) if at >= begin else ""
+    for at, later, text in moments(told):
         found.append(f"  {(stamp(at) or '')[11:23]}  {later:>10}  {text}")
     return found

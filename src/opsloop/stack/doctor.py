@@ -149,7 +149,7 @@ def _memory() -> Check:
 
 
 def _ports(settings: Settings, catalog: Catalog | None, state: StateFolder) -> list[Check]:
-    parts = [*binaries.PROGRAMS, "engine", "inbox"]
+    parts = [*binaries.PROGRAMS, "engine", "console", "inbox"]
     base = settings.ports
     members: supervisord.Membership | None = None
     with contextlib.suppress(MachineError):

@@ -64,6 +64,7 @@ def parts(catalog: Catalog, options: Options, conf: str, wanted: Mapping[str, in
         "prometheus": (ports.prometheus, "/-/ready", True),
         "alertmanager": (ports.alertmanager, "/-/ready", True),
         "engine": (ports.engine, "/healthz", False),
+        "console": (ports.console, "/healthz", False),
         "inbox": (ports.inbox, "/healthz", False),
         "grafana": (ports.grafana, "/api/health", False),
         "node-exporter": (ports.node_exporter, "/metrics", True),

@@ -35,6 +35,7 @@ def uses(catalog: Catalog, options: Options, programs: Collection[str]) -> list[
         "prometheus": ports.prometheus,
         "alertmanager": ports.alertmanager,
         "engine": ports.engine,
+        "console": ports.console,
         "inbox": ports.inbox,
         "grafana": ports.grafana,
         "node-exporter": ports.node_exporter,

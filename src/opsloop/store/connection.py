@@ -13,8 +13,11 @@ from opsloop.errors import StoreError, StoreUnusable
 from opsloop.store import statements
 
 APPLICATION_ID: Final = 0x6F706C70  # "oplp", so that a foreign SQLite file is refused
-SCHEMA_VERSION: Final = 1
-MIGRATIONS: Final[Mapping[int, str]] = {}  # version -> script that makes it of the one before
+SCHEMA_VERSION: Final = 2
+MIGRATIONS: Final[Mapping[int, str]] = {  # version -> script that makes it of the one before
+    2: "CREATE INDEX audit_of_people ON audit (kind, at)"
+    " WHERE episode_id IS NULL AND run_id IS NULL;",
+}
 BUSY_TIMEOUT_MS: Final = 5000
 _OLDEST_SQLITE = (3, 38, 0)  # RETURNING, STRICT, ->>
 

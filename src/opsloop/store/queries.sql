@@ -270,6 +270,12 @@ SELECT * FROM audit WHERE run_id = :run_id ORDER BY id;
 -- What was written about an episode.
 SELECT * FROM audit WHERE episode_id = :episode_id ORDER BY id;
 
+-- notes --
+-- What people wrote down or did, of one kind, newest first.
+SELECT * FROM audit INDEXED BY audit_of_people
+WHERE episode_id IS NULL AND run_id IS NULL AND kind = :kind AND at >= :since AND at <= :until
+ORDER BY at DESC, id DESC LIMIT :limit;
+
 -- counts --
 -- Episodes by state, for the metrics.
 SELECT state, count(*) FROM episodes WHERE state <> 'closed' GROUP BY state;

@@ -215,6 +215,7 @@ CREATE TABLE audit (
 ) STRICT;
 CREATE INDEX audit_of_run ON audit (run_id) WHERE run_id IS NOT NULL;
 CREATE INDEX audit_of_episode ON audit (episode_id) WHERE episode_id IS NOT NULL;
+CREATE INDEX audit_of_people ON audit (kind, at) WHERE episode_id IS NULL AND run_id IS NULL;
 
 CREATE TRIGGER audit_continues BEFORE INSERT ON audit
 WHEN NEW.id <> (SELECT audit_id + 1 FROM control) OR NEW.prev <> (SELECT audit_hash FROM control)

@@ -6,7 +6,7 @@ import json
 import sqlite3
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Self, TypeVar
+from typing import Self, TypeVar
 
 from opsloop import names
 from opsloop.errors import NotRunning, Paused, StoreError, StoreUnusable
@@ -15,8 +15,8 @@ from opsloop.remediation.episode import Alert, Episode, EpisodeState
 from opsloop.remediation.plan import Run, RunState
 from opsloop.remediation.ports import ActionRecord, Escalation, PastRun, StepResult, Written
 from opsloop.store import audit, changes, prune, rows
-from opsloop.store.audit import ChainReport
 from opsloop.store.connection import prepare
+from opsloop.store.journal import Journal
 from opsloop.store.readers import Readers
 from opsloop.store.statements import queries
 from opsloop.store.writer import Writer
@@ -24,7 +24,7 @@ from opsloop.store.writer import Writer
 T = TypeVar("T")
 
 
-class SqliteStore:
+class SqliteStore(Journal):
     """The engine's state in one file. Threads and processes may share it.
 
     Writes go through one thread (group commit), reads have connections of their own. Every
@@ -299,26 +299,7 @@ class SqliteStore:
         found = self.writer.call(lambda c: prune.step(c, before, limit, now))
         return found.episodes + found.audit_rows
 
-    # Audit and metrics
-
-    def verify_audit(self) -> ChainReport:
-        """Whether every row of the audit is as it was written, and none is missing."""
-        with self._readers.reading() as c:
-            c.execute("BEGIN")
-            try:
-                return audit.verify(c)
-            finally:
-                c.execute("ROLLBACK")
-
-    def audit_of(
-        self, *, run_id: int | None = None, episode_id: int | None = None
-    ) -> list[dict[str, Any]]:
-        """Audit rows of a run or an episode, oldest first: at, kind, body and the ids."""
-        if run_id is not None:
-            found = self._rows("audit_of_run", run_id=run_id)
-        else:
-            found = self._rows("audit_of_episode", episode_id=episode_id)
-        return [{**dict(r), "body": json.loads(r["body"])} for r in found]
+    # Metrics; the audit is in Journal
 
     def counts(self) -> dict[str, int]:
         """Episodes that are not closed, by state."""

@@ -75,6 +75,12 @@ GAUGES: Final = (
     Signal("opsloop_episodes", "gauge", "Episodes that are not closed.", ("state",)),
     Signal(names.RUNS_KEPT, "gauge", "Runs that the store has.", ("service", "policy", "state")),
     Signal(
+        names.ANNOTATED,
+        "gauge",
+        "When people marked a deploy or the like.",
+        ("kind", "service", "text"),
+    ),
+    Signal(
         names.LAST_RUN,
         "gauge",
         "When the last run ended so, or began.",
