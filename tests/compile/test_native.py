@@ -59,7 +59,7 @@ def everything(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Conf:
 
 def test_the_programs_of_the_shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     conf = Conf(catalogs.shop(), tmp_path, monkeypatch, Options())
-    stack = ["alertmanager", "blackbox-exporter", "engine", "inbox", "node-exporter",
+    stack = ["alertmanager", "blackbox-exporter", "console", "engine", "inbox", "node-exporter",
              "postgres-exporter", "prometheus"]  # fmt: skip
     slots = ["api-0", "api-1", "api-2", "api-3", "database-0", "load-0"]
     assert sorted(conf.programs) == sorted([*stack, *slots])

@@ -185,16 +185,16 @@ def _stack(catalog: Catalog, options: Options) -> list[Program]:
     programs += [_postgres_exporter(catalog, d) for d in places.databases(catalog, options)]
     if options.grafana:
         programs.append(_grafana(build, read_at_start(catalog, options)))
-    state = ("--state", STATE)
-    programs.append(Program("engine", (PYTHON, "-m", "opsloop.app", "engine", *state), priority=20))
-    programs.append(
-        Program("console", (PYTHON, "-m", "opsloop.app", "console", *state), priority=40)
-    )
+    programs += [_own("engine", 20), _own("console", 40)]
     if options.inbox:
-        port = ("--port", str(ports.inbox))
-        command = (PYTHON, "-m", "opsloop.app", "inbox", *state, *port)
-        programs.append(Program("inbox", command, priority=10))
+        programs.append(_own("inbox", 10, "--port", str(ports.inbox)))
     return programs
+
+
+def _own(name: str, priority: int, *more: str) -> Program:
+    """A process of opsloop itself."""
+    command = (PYTHON, "-m", "opsloop.app", name, "--state", STATE, *more)
+    return Program(name, command, priority=priority)
 
 
 def _grafana(build: str, settings: str) -> Program:
