@@ -59,6 +59,7 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
         "prometheus",
         "alertmanager",
         "engine",
+        "console",
         "inbox",
         "node_exporter",
         "blackbox_exporter",

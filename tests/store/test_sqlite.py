@@ -310,7 +310,8 @@ def test_another_schema_of_the_same_version_is_refused(path: Path) -> None:
     SqliteStore(path).close()
     with contextlib.closing(raw(path)) as c:
         c.execute("ALTER TABLE wanted ADD COLUMN strange TEXT")
-    with pytest.raises(StoreUnusable, match="another schema than version 1"):
+    said = f"another schema than version {connection.SCHEMA_VERSION}"
+    with pytest.raises(StoreUnusable, match=said):
         SqliteStore(path)
 
 
@@ -384,3 +385,30 @@ def test_runs_are_counted_by_service_policy_and_state(store: SqliteStore) -> Non
         ("api", "restart-down", "verified"): (1, 120.0),
         ("api", "restart-down", "planned"): (1, 131.0),
     }
+
+
+# What people note
+
+
+def test_a_store_of_version_1_is_moved_on(path: Path) -> None:
+    SqliteStore(path).close()
+    with contextlib.closing(raw(path)) as c:
+        c.execute("DROP INDEX audit_of_people")
+        c.execute("PRAGMA user_version = 1")
+    with SqliteStore(path) as store:
+        store.note("annotation", {"text": "deploy v12"}, 100.0)
+        assert [n["body"]["text"] for n in store.notes("annotation", 0.0, 200.0)] == ["deploy v12"]
+
+
+def test_notes_are_found_by_kind_and_time(path: Path) -> None:
+    with SqliteStore(path) as store:
+        before = store.last_change()
+        for at in (100.0, 200.0, 150.0):
+            store.note("annotation", {"at": at}, at)
+        store.note("console", {"by": "anna"}, 160.0)
+        found = store.notes("annotation", 120.0, 200.0)
+        assert [n["at"] for n in found] == [200.0, 150.0]
+        assert len(store.notes("annotation", 0.0, 300.0, limit=1)) == 1
+        assert store.notes("acknowledge", 0.0, 300.0) == []
+        assert store.last_change() == before + 4
+        assert store.verify_audit().ok
