@@ -27,6 +27,7 @@ PARTS = {"prometheus": "prometheus:prometheus", "engine": "engine:engine"}
 WATCHED = {
     **PARTS,
     "alertmanager": "alertmanager:alertmanager",
+    "console": "console:console",
     "inbox": "inbox:inbox",
 }
 
@@ -242,6 +243,8 @@ def judged(soak: Soak, minutes: float) -> list[Result]:
     ]
     long_enough = minutes >= SLOPE_MINUTES
     for name, memory in soak.memory.items():
+        if not memory.samples:  # a part that this stack does not have
+            continue
         goal = 10.0 if long_enough and name != "prometheus" else None
         limit = "series and samples it holds" if name == "prometheus" else ""
         note = "" if long_enough else f"under {SLOPE_MINUTES} minutes: no leak can be told"

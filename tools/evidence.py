@@ -37,8 +37,8 @@ LOG, LOAD, EXPORT, PICTURE = (
 )
 # What the evidence shows: when one of these changes, it shows something else.
 SHOWN = ("src/opsloop", "examples/shop")
-DRILLS = ("service-kill", "service-hang", "database-down", "error-burst")
-FILMED = "service-hang"  # healing takes the longest, so there is time for a picture
+DRILLS = ("service-kill", "database-down", "error-burst", "service-hang")
+FILMED = "service-hang"  # the last, so that the pages have something to show
 
 
 def digests() -> dict[str, str]:

@@ -15,6 +15,7 @@ from opsloop import names
 from opsloop.settings import Ports
 
 HEALING_S = 180.0  # how long to wait for a run that is open
+SHOWN_AFTER_S = 2.0  # a run is open for longer than this, and by then the pages tell of it
 # name of the picture -> path at the console
 PAGES = {
     "overview": "/",
@@ -47,8 +48,13 @@ def while_healing(state: Path, port_base: int, picture: Path) -> None:
     """A picture of the first page while a run is open; nothing when none opens in time."""
     with signed_in(state, port_base) as (page, address):
         deadline = time.monotonic() + HEALING_S
+        since: float | None = None
         while time.monotonic() < deadline:
-            if _open_run(state, port_base):
+            if not _open_run(state, port_base):
+                since = None
+            elif since is None:
+                since = time.monotonic()
+            elif time.monotonic() - since >= SHOWN_AFTER_S:
                 page.goto(address + "/")
                 page.wait_for_load_state("load")
                 page.screenshot(path=picture)
