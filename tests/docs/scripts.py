@@ -17,11 +17,12 @@ from tests.docs.pages import ROOT, blocks, commands
 class Page:
     """files: name -> (language, number) of the block that is saved under it before.
 
-    full: it starts a whole stack. elsewhere: the test that runs the page instead.
+    full: it starts a whole stack. slow: it takes longer than core tests may. elsewhere: the test that runs the page instead.
     """
 
     files: Mapping[str, tuple[str, int]] = field(default_factory=dict)
     full: bool = False
+    slow: bool = False
     elsewhere: str = ""
     not_run: Mapping[str, str] = field(default_factory=dict)
 
@@ -36,7 +37,7 @@ PAGES: Mapping[str, Page] = {
     "docs/guides/first-policy.md": Page(_CATALOG),
     "docs/guides/from-sloth-or-pyrra.md": Page(elsewhere="tests/docs/test_import_guide.py"),
     "docs/guides/existing-prometheus.md": Page(_CATALOG),
-    "docs/guides/production.md": Page({"opsloop.yaml": ("README", 0)}),
+    "docs/guides/production.md": Page({"opsloop.yaml": ("README", 0)}, slow=True),
     "docs/guides/upgrade.md": Page(full=True),
 }
 

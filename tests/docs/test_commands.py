@@ -126,7 +126,14 @@ def test_every_page_with_commands_is_run_somewhere() -> None:
             assert f'"{name}"' in (ROOT / page.elsewhere).read_text(encoding="utf-8"), name
 
 
-@pytest.mark.parametrize("name", [n for n, p in PAGES.items() if not p.full and not p.elsewhere])
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=[pytest.mark.full] if page.slow else [])
+        for name, page in PAGES.items()
+        if not page.full and not page.elsewhere
+    ],
+)
 def test_a_page_runs(name: str, tmp_path: Path) -> None:
     scripts.save_files(name, tmp_path)
     scripts.run(name, tmp_path, {}, 240)
