@@ -194,6 +194,30 @@ remediation:
     never: {when: {alert: [HighErrorRate], service: [queue]}, mode: "off", steps: [restart]}
 """
 
+# Promises over several periods, of services with selectors of their own too.
+SEVERAL = """\
+apiVersion: opsloop/v1
+services:
+  web:
+    team: web
+    metrics: http
+    targets: {static: ["10.1.0.1:80"]}
+    slos:
+      up: {objective: 99.9%, sli: availability}
+      up-week: {objective: 99%, window: 7d, sli: availability}
+      up-month: {objective: 99.5%, window: calendar-month, sli: availability, alerting: {page: false}}
+      fast: {objective: 95%, sli: {latency: {threshold: 250ms}}}
+      slow: {objective: 99%, window: 7d, sli: {latency: {threshold: 1s}}}
+      loose: {objective: 90%, sli: availability}
+  api:
+    team: web
+    targets: {static: ["10.1.0.2:80"]}
+    metrics: {requests: calls_total, errors: 'calls_total{outcome="bad"}', latency: call_seconds}
+    slos:
+      up: {objective: 98%, sli: availability}
+      quick: {objective: 99%, sli: {latency: {threshold: 100ms}}}
+"""
+
 
 def many(count: int) -> str:
     """`count` services on a process each, every ten on the first of them, and a policy."""

@@ -15,6 +15,7 @@ import yaml
 from opsloop.catalog.model import Catalog
 from opsloop.compile.bundle import compile_catalog
 from opsloop.compile.dashboard_parts import target_count
+from opsloop.compile.dashboard_recorded import recorded
 from opsloop.compile.dashboards import dashboards_of
 from opsloop.compile.options import Options
 from opsloop.compile.panels import Dashboard, Link, Panel, Place, Query, Row, Threshold
@@ -27,6 +28,7 @@ TEXTS = {
     "without policies": catalogs.NO_POLICIES,
     "everything": catalogs.EVERYTHING,
     "500 services": catalogs.many(500),
+    "several objectives": catalogs.SEVERAL,
     "containers": catalogs.MINIMAL.replace("stack:\n", "stack:\n  runtime: docker\n"),
 }
 SIGNALS = "opsloop-signals"
@@ -73,7 +75,9 @@ def world_of(catalog: Catalog) -> World:
 @pytest.mark.parametrize("name", ["shop", *TEXTS])
 def test_every_rule_is_kept(name: str, tmp_path: Path) -> None:
     catalog = catalog_named(name, tmp_path)
-    assert faults(dashboards_of(catalog), world_of(catalog)) == []
+    world = world_of(catalog)
+    assert recorded(catalog) == world.recorded
+    assert faults(dashboards_of(catalog), world) == []
 
 
 def with_panel(dashboards: Sequence[Dashboard], uid: str, number: int, **new: Any) -> Dashboards:

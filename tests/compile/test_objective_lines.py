@@ -13,29 +13,6 @@ from opsloop.compile.dashboards import dashboards_of
 from tests.compile import catalogs
 from tests.support.servers import require
 
-SEVERAL = """\
-apiVersion: opsloop/v1
-services:
-  web:
-    team: web
-    metrics: http
-    targets: {static: ["10.1.0.1:80"]}
-    slos:
-      up: {objective: 99.9%, sli: availability}
-      up-week: {objective: 99%, window: 7d, sli: availability}
-      up-month: {objective: 99.5%, window: calendar-month, sli: availability, alerting: {page: false}}
-      fast: {objective: 95%, sli: {latency: {threshold: 250ms}}}
-      slow: {objective: 99%, window: 7d, sli: {latency: {threshold: 1s}}}
-      loose: {objective: 90%, sli: availability}
-  api:
-    team: web
-    targets: {static: ["10.1.0.2:80"]}
-    metrics: {requests: calls_total, errors: 'calls_total{outcome="bad"}', latency: call_seconds}
-    slos:
-      up: {objective: 98%, sli: availability}
-      quick: {objective: 99%, sli: {latency: {threshold: 100ms}}}
-"""
-
 
 def lines(catalog: Catalog) -> list[tuple[str, dict[str, str], dict[str, float]]]:
     """(query, values of variables, samples that it must give by label slo) of every line."""
@@ -78,7 +55,7 @@ def limits(catalog: Catalog, uid: str, number: int) -> list[Any]:
 def test_lines_are_those_of_the_catalog(tmp_path: Path) -> None:
     for name, catalog in {
         "shop": catalogs.shop(),
-        "several": catalogs.catalog_of(SEVERAL, tmp_path / "catalog"),
+        "several": catalogs.catalog_of(catalogs.SEVERAL, tmp_path / "catalog"),
     }.items():
         build = catalogs.built(catalog, tmp_path / name)
         tests = [

@@ -46,17 +46,26 @@ def latency_objective(catalog: Catalog, mine: str) -> str | None:
     return _constants(mine, ((s, one_of(SLI, slis)) for s, slis in thresholds.items())) or None
 
 
+def distinct(catalog: Catalog) -> list[SLO]:
+    """One objective of all those that are alike in promise, period and alerts."""
+    found = {
+        (slo.objective, slo.window, alerting_text(slo.alerting)): slo
+        for service in catalog.services.values()
+        for slo in service.slos.values()
+    }
+    return list(found.values())
+
+
 def burn_limits(catalog: Catalog, mine: str, kind: str) -> list[tuple[str, str]]:
     """(name, PromQL) of the burn rates at which alerts of this kind fire, page or ticket.
 
     One for each pair of windows, first the fastest.
     """
     groups: dict[tuple[BurnPair, ...], list[SLO]] = {}
-    for service in catalog.services.values():
-        for slo in service.slos.values():
-            pairs = tuple(p for p in pairs_of(slo) if p.kind == kind)
-            if pairs:
-                groups.setdefault(pairs, []).append(slo)
+    for slo in distinct(catalog):
+        pairs = tuple(p for p in pairs_of(slo) if p.kind == kind)
+        if pairs:
+            groups.setdefault(pairs, []).append(slo)
     most = max((len(pairs) for pairs in groups), default=0)
     found = []
     for at in range(most):

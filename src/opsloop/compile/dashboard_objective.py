@@ -7,7 +7,7 @@ from typing import Final
 from opsloop import names
 from opsloop.catalog.model import Catalog
 from opsloop.catalog.slo import pairs_of
-from opsloop.compile.dashboard_limits import burn_limits
+from opsloop.compile.dashboard_limits import burn_limits, distinct
 from opsloop.compile.dashboard_parts import (
     BUDGET_LEFT,
     HALF,
@@ -118,8 +118,7 @@ def _burn_down(catalog: Catalog, mine: str) -> Panel:
 
 
 def _burn(catalog: Catalog, mine: str) -> Panel:
-    slos = [s for declared in catalog.services.values() for s in declared.slos.values()]
-    longs = {p.long for s in slos for p in pairs_of(s)}
+    longs = {p.long for s in distinct(catalog) for p in pairs_of(s)}
     windows = "|".join(str(w) for w in sorted(longs))
     series = f'{{__name__=~"slo:burn_rate:({windows})",{mine}}}'
     shown = f'label_replace({series}, "window", "$1", "__name__", "slo:burn_rate:(.*)")'

@@ -11,6 +11,7 @@ from typing import Final
 from opsloop import names
 from opsloop.catalog.model import Catalog
 from opsloop.compile import places, texts
+from opsloop.compile.dashboard_parts import OVERVIEW
 from opsloop.compile.dashboards import dashboards_of
 from opsloop.compile.grafana import PROMETHEUS_UID, dashboard_json
 from opsloop.compile.options import Options
@@ -158,9 +159,7 @@ def _settings(catalog: Catalog, options: Options) -> str:
             "check_for_plugin_updates": False,
             "feedback_links_enabled": False,
         },
-        "dashboards": {
-            "default_home_dashboard_path": f"dashboards/{dashboards_of(catalog)[0].uid}.json"
-        },
+        "dashboards": {"default_home_dashboard_path": f"dashboards/{OVERVIEW}.json"},
     }
     lines = ["; Written by opsloop build; relative paths begin at build/grafana."]
     for section, values in sections.items():
