@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from benchmarks.alert_metrics import DISK, MEMORY
 from benchmarks.alert_world import DAY, HOUR, Effect, Segment
 
 MINUTE = 60
 BEGIN = 30 * MINUTE  # of every incident, in its segment
-AFTER = 30 * MINUTE  # that a segment goes on after it
+AFTER = 30  # minutes that a segment goes on after it
+ALL_WINDOWS = 7 * 60  # and one of a service: until the windows of tickets are clean
+KNOWN = 4500  # minutes of calm before it: the longest window of a burn rate, and some
 START = 1_767_571_200  # 2026-01-05 00:00 UTC, a Monday
 MOST_WEEKS = 20
 APART = 30 * DAY  # segments do not see each other's past
@@ -24,8 +26,9 @@ class Incident:
     """`minutes` from its begin to its end. must: (alert, service) pairs. may: alerts besides.
 
     share: of events that are bad, for alerts on rates. lead: seconds from its begin until what
-    another alert looks at is beyond its limit, of that limit and its window (seconds). pages: to people, at most. history: minutes of calm
-    that alerts of objectives are shown before it.
+    another alert looks at is beyond its limit, of that limit and its window (seconds). pages: to
+    people, at most. later: alerts of a state that stays, told when it has ended. history: minutes
+    of calm that alerts of objectives are shown before it.
     """
 
     name: str
@@ -37,11 +40,13 @@ class Incident:
     lead: Callable[[float, float], float] = lambda _limit, _window: 0.0
     hour: int = 11
     pages: int = 1
-    history: int = 720
+    later: tuple[str, ...] = ()
+    history: int = KNOWN
+    after: int = AFTER
 
     def segment(self, nth: int, seed: int) -> Segment:
         start = START + nth * APART + self.hour * HOUR
-        seconds = BEGIN + self.minutes * MINUTE + AFTER
+        seconds = BEGIN + (self.minutes + self.after) * MINUTE
         return Segment(self.name, start, seconds, self.effects, seed)
 
     @property
@@ -58,7 +63,8 @@ def _while(
 def incidents(known: Iterable[str]) -> Iterator[Incident]:
     """Those whose alerts exist. known: the alerts of the built rules."""
     names = set(known)
-    for incident in (*_services(), *_objectives(), *_hosts(names), *_stack(names)):
+    burning = [replace(i, after=ALL_WINDOWS) for i in (*_services(), *_objectives())]
+    for incident in (*burning, *_hosts(names), *_stack(names)):
         if all(alert in names for alert, _ in incident.must):
             yield incident
 
@@ -120,10 +126,10 @@ def _objectives() -> Sequence[Incident]:
         Incident("3% of requests fail for hours", 120, (("SLOBurnRateCritical", "checkout"),),
                  (_while(120, "errors", "checkout", 0.03),), BURNING, 0.03),
         Incident("0.5% of requests fail for 16 hours", 960, (("SLOBurnRateHigh", "api"),),
-                 (_while(960, "errors", "api", 0.005),), BURNING, 0.005, history=2160),
+                 (_while(960, "errors", "api", 0.005),), BURNING, 0.005),
         Incident("a month's budget is spent in hours", 300, (("SLOBudgetExhausted", "checkout"),),
                  (_while(300, "errors", "checkout", 0.04),), (*BURNING, "HighErrorRate"), 0.04,
-                 history=7500),
+                 later=("SLOBudgetExhausted",), history=7500),
         Incident("a service's metrics are gone", 30, (("SLODataMissing", "search"),),
                  (_while(30, "down", "search"),), ("ServiceDown", *BURNING)),
     )  # fmt: skip
@@ -159,6 +165,8 @@ def _hosts(names: set[str]) -> Sequence[Incident]:
         Incident("the prober is down", 20, ((exporter, "blackbox-exporter"),),
                  (_while(20, "down", "blackbox-exporter"), _while(20, "down", "probe/front")),
                  ("CertificateUnreadable",)),
+        Incident("a probe fails", 20, (("ProbeFailing", "checkout"),),
+                 (_while(20, "probe_success", "probe/front", 0.0),)),
         Incident("connections run out", 20, (("ConnectionsHigh", "orders-db"),),
                  (_while(20, "pg_stat_database_numbackends", "orders-db", 93.0),)),
         Incident("a certificate runs out", 180, (("CertificateExpiring", "checkout"),),
@@ -180,10 +188,12 @@ def _hosts(names: set[str]) -> Sequence[Incident]:
 def _stack(names: set[str]) -> Sequence[Incident]:
     engine = "EngineDown" if "EngineDown" in names else "MonitoringDown"
 
-    def counted(name: str, alert: str, job: str, metric: str, often: float = 0.1) -> Incident:
+    def counted(
+        name: str, alert: str, job: str, metric: str, often: float = 0.1, **labels: str
+    ) -> Incident:
         """Something that fails so often in a second; a share of all that passes its limit later."""
         return Incident(
-            name, 40, ((alert, job),), (_while(40, metric, job, often),),
+            name, 40, ((alert, job),), (_while(40, metric, job, often, labels=labels),),
             lead=lambda limit, window: max(1 / often, limit * window * 0.1 / often),
         )  # fmt: skip
 
@@ -205,8 +215,8 @@ def _stack(names: set[str]) -> Sequence[Incident]:
                 "prometheus_rule_evaluation_failures_total"),
         counted("rules are too slow", "RuleEvaluationMissed", "prometheus",
                 "prometheus_rule_group_iterations_missed_total"),
-        counted("no message reaches people", "NotificationsFailing", "alertmanager",
-                "alertmanager_notifications_failed_total"),
+        counted("no message reaches Slack", "NotificationsFailing", "alertmanager",
+                "alertmanager_notifications_failed_total", integration="slack"),
         counted("compactions fail", "TSDBTrouble", "prometheus",
                 "prometheus_tsdb_compactions_failed_total", 1 / 60),
         Incident("a configuration is refused", 30, (("ConfigReloadFailed", "prometheus"),),

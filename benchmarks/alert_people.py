@@ -1,7 +1,7 @@
 """Who would have been told, and when: a model of Alertmanager, made of the built alertmanager.yml.
 
-Time intervals are left out (the replayed catalog has none), and so is the engine: nobody repairs
-anything. One node; a group that has become empty is forgotten at once.
+Time intervals are left out: the replayed catalog has none. One node; a group that has become empty
+is forgotten at once.
 """
 
 from __future__ import annotations
@@ -119,7 +119,7 @@ class People:
             while True:
                 inside += [f for f in waiting if f.begin <= at]
                 waiting = [f for f in waiting if f.begin > at]
-                heard = [f for f in inside if not self._inhibited(f, every, at)]
+                heard = [f for f in inside if not self.inhibited(f, every, at)]
                 firing = frozenset(id(f) for f in heard if f.end > at)
                 resolved = frozenset(id(f) for f in heard if f.end <= at)
                 again = bool(firing) and last >= 0 and at - last > group.route.repeat
@@ -133,7 +133,8 @@ class People:
                     break
                 at += group.route.interval
 
-    def _inhibited(self, firing: Firing, every: Sequence[Firing], at: float) -> bool:
+    def inhibited(self, firing: Firing, every: Sequence[Firing], at: float) -> bool:
+        """Whether one of these keeps an alert from everybody at a time."""
         for rule in self._config.get("inhibit_rules", ()):
             if not _matched(rule["target_matchers"], firing.labels):
                 continue

@@ -19,11 +19,12 @@ from benchmarks import alert_incidents, alert_scores
 from benchmarks._output import Result, report, say
 from benchmarks.alert_catalog import SCRAPE_S, Built, Rule, Target, build
 from benchmarks.alert_objectives import objectives, services
-from benchmarks.alert_replay import Firing, fired
+from benchmarks.alert_replay import Firing, fired, told_of
 from benchmarks.alert_scrapes import show
 from benchmarks.alert_world import DAY, Segment
 from benchmarks.alert_write import write
 from benchmarks.slo import prometheus
+from opsloop import names
 
 WEEKS = 10
 SELDOM_S = 60  # between samples of hosts and parts in quiet weeks
@@ -136,6 +137,10 @@ def observe(task: Task) -> Observed:
     ]
     if task.with_objectives:
         found += objectives(url, built, task.segment, task.history)
+    write(url, told_of(found, task.segment, SCRAPE_S))
+    for rule in built.rules:
+        if rule.alert == names.INCIDENT_AFTERMATH:  # it reads what fired
+            found += fired(url, rule, task.segment, task.every)
     return Observed(tuple(found), samples)
 
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from benchmarks.alert_catalog import Rule
 from benchmarks.alert_world import Segment
+from benchmarks.alert_write import Series, moment
 
 Labels = tuple[tuple[str, str], ...]
 MOST_POINTS = 10_000  # Prometheus answers at most 11,000 of one series
@@ -52,6 +53,22 @@ def fired(url: str, rule: Rule, segment: Segment, every: float | None = None) ->
         for labels, times in held.items()
         for begin, end in spells(times, step, rule.for_)
     ]
+
+
+def told_of(firings: Iterable[Firing], segment: Segment, every: float) -> Iterator[Series]:
+    """ALERTS, as Prometheus writes it of alerts that fire; `every`: seconds between samples."""
+    found: dict[Labels, list[Firing]] = {}
+    for firing in firings:
+        found.setdefault(tuple(sorted(firing.labels.items())), []).append(firing)
+    for labels, some in found.items():
+        series = Series("ALERTS", {**dict(labels), "alertstate": "firing"})
+        for firing in sorted(some, key=lambda f: f.begin):
+            at = firing.begin
+            while at < firing.end:
+                series.add(moment(round((segment.start + at) * 1000)), 1.0)
+                at += every
+            series.end(moment(round((segment.start + firing.end) * 1000)))
+        yield series
 
 
 def spells(times: Iterable[float], step: float, wait: float) -> Iterator[tuple[float, float]]:

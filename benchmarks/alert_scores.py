@@ -10,6 +10,7 @@ from itertools import accumulate
 from benchmarks._output import Result, percentile
 from benchmarks.alert_catalog import SCRAPE_S, Built
 from benchmarks.alert_incidents import BEGIN, MINUTE, Incident
+from benchmarks.alert_loop import Loop
 from benchmarks.alert_people import People, Told
 from benchmarks.alert_replay import Firing
 from benchmarks.alert_world import BASE_ERRORS, rate
@@ -23,6 +24,7 @@ from opsloop.compile.slo_spec import SLOSpec
 INTERVALS = 2
 QUANTILE = 0.95
 NO_INCIDENT = "no incident of this kind yet"
+WITHOUT = ", without the loop"
 
 
 @dataclass
@@ -50,19 +52,28 @@ def results(
 ) -> list[Result]:
     """length: of each quiet stretch, in weeks."""
     people = People(built.files[names.ALERTMANAGER_YML])
+    loop = Loop(built, people)
     minimum = Minimum(built)
     scores = {rule.alert: Score() for rule in built.rules if rule.severity}
     pages: list[tuple[Incident, list[Told]]] = []
+    alone: list[tuple[Incident, list[Told]]] = []
     for nth, (incident, firings) in enumerate(incidents):
-        told = people.told(firings)
+        told = people.told([*firings, *loop.posts(firings)])
         pages.append((incident, told))
+        alone.append((incident, people.told(firings)))
         _detected(scores, minimum, incident, nth, firings)
         _right(scores, incident, told)
-    noise = [_quiet(scores, firings, people.told(firings)) for firings in weeks]
-    severity = {rule.alert: rule.severity for rule in built.rules}
+    noise = [
+        _quiet(scores, firings, people.told([*firings, *loop.posts(firings)])) for firings in weeks
+    ]
+    unused = {alert: Score() for alert in scores}
+    noise_alone = [_quiet(unused, firings, people.told(firings)) for firings in weeks]
+    severity = {rule.alert: rule.severity for rule in built.rules if rule.severity}
     found = [
         *_over_all(scores, severity, incidents, noise, length, len(weeks)),
+        _first(noise_alone, length, len(weeks), WITHOUT),
         *_pages(pages),
+        *_pages(alone, WITHOUT),
     ]
     for alert, score in sorted(scores.items(), key=lambda item: (severity[item[0]], item[0])):
         every = [rule.every for rule in built.rules if rule.alert == alert]
@@ -100,9 +111,10 @@ def _detected(
 def _right(scores: dict[str, Score], incident: Incident, told: Iterable[Told]) -> None:
     """Precision is about what people are told."""
     for firing in (f for t in told for f in t.new):
-        score = scores[firing.alert]
+        alert = firing.labels.get(names.ORIGINAL, firing.alert)
+        score = scores[alert]
         score.told += 1
-        meant = (firing.alert, firing.service) in incident.must or firing.alert in incident.may
+        meant = (alert, firing.service) in incident.must or alert in incident.may
         if meant and firing.begin >= BEGIN:
             score.told_rightly += 1
         else:
@@ -115,9 +127,17 @@ def _quiet(
     """Times that people were told in one quiet week, by (severity, service)."""
     found: Counter[tuple[str, str]] = Counter()
     heard = {id(f) for t in told for f in t.new}
+    given_up = {
+        (f.labels.get(names.ORIGINAL), f.labels.get(names.INSTANCE), f.end)
+        for t in told
+        for f in t.new
+    }
     for firing in firings:
+        if firing.alert not in scores:
+            continue  # nobody is ever told of it
         score = scores[firing.alert]
-        if id(firing) in heard:
+        of = (firing.alert, firing.labels.get(names.INSTANCE), firing.end)
+        if id(firing) in heard or of in given_up:
             score.quiet += 1
             score.told += 1
             score.wrong["quiet weeks"] += 1
@@ -150,14 +170,26 @@ def _over_all(
         level: max((n for w in noise for (s, _), n in w.items() if s == level), default=0)
         for level in names.SEVERITIES
     }
-    total = sum(n for w in noise for (s, _), n in w.items() if s == "P0")
-    stretch = f"{weeks} quiet weeks" if length == 1 else f"{weeks * length * 7:.0f} quiet days"
-    yield Result(f"{stretch}: P0 told to people", float(total), "", 0, note=_loudest(noise, "P0"))
+    stretch = _stretch(length, weeks)
+    yield _first(noise, length, weeks)
     for level in ("P1", "P2"):
         yield Result(
             f"{stretch}: most {level} of a service in a week",
             float(worst[level]), "", 1 if level == "P1" else None, note=_loudest(noise, level),
         )  # fmt: skip
+
+
+def _stretch(length: float, weeks: int) -> str:
+    return f"{weeks} quiet weeks" if length == 1 else f"{weeks * length * 7:.0f} quiet days"
+
+
+def _first(
+    noise: Sequence[Counter[tuple[str, str]]], length: float, weeks: int, how: str = ""
+) -> Result:
+    """How often people were told of a P0. how: without the loop, which has no goal."""
+    total = sum(n for w in noise for (s, _), n in w.items() if s == "P0")
+    name = f"{_stretch(length, weeks)}: P0 told to people{how}"
+    return Result(name, float(total), "", None if how else 0, note=_loudest(noise, "P0"))
 
 
 def _loudest(noise: Sequence[Counter[tuple[str, str]]], level: str) -> str:
@@ -169,10 +201,13 @@ def _loudest(noise: Sequence[Counter[tuple[str, str]]], level: str) -> str:
     return ", ".join(f"{service} {count}" for service, count in sums.most_common()) or "none"
 
 
-def _pages(found: Sequence[tuple[Incident, list[Told]]]) -> Iterator[Result]:
-    """A page is a message that tells of something new; that all is well again is none."""
-    model = "a model of Alertmanager made of alertmanager.yml; nobody repairs anything"
-    for limit, name in ((1, "pages per incident"), (2, "pages per outage of the database")):
+def _pages(found: Sequence[tuple[Incident, list[Told]]], how: str = "") -> Iterator[Result]:
+    """A page is a message that tells of something new. That all is well again is none, nor is the
+    state that an incident leaves: a budget that is spent is told when its burn has ended."""
+    loop = "no engine" if how else "the loop as engine.json has it, which repairs nothing"
+    model = f"a model of Alertmanager made of alertmanager.yml; {loop}"
+    for limit, about in ((1, "pages per incident"), (2, "pages per outage of the database")):
+        name = f"{about}{how}"
         some = [(i, told) for i, told in found if i.pages == limit]
         if not some:
             continue
@@ -190,7 +225,15 @@ def _pages(found: Sequence[tuple[Incident, list[Told]]]) -> Iterator[Result]:
 
 
 def _pager(incident: Incident, late: bool) -> Callable[[Told], bool]:
-    return lambda t: bool(t.new) and t.at >= BEGIN and (t.at > incident.end) is late
+    """What fires at the segment's end seems to end there, each alert at its own evaluation."""
+    whole = incident.end + incident.after * MINUTE
+
+    def counts(told: Told) -> bool:
+        after = told.at > incident.end
+        new = [f for f in told.new if not (after and f.alert in incident.later)]
+        return bool(new) and BEGIN <= told.at < whole and after is late
+
+    return counts
 
 
 def _most(name: str, counts: Sequence[tuple[int, str]], limit: int, more: str = "") -> Result:

@@ -37,6 +37,7 @@ DISK_FULL: Final = "DiskFull"
 MEMORY_HIGH: Final = "MemoryHigh"
 DISK_WILL_FILL: Final = "DiskWillFill"
 CONNECTIONS_HIGH: Final = "ConnectionsHigh"
+PROBE_FAILING: Final = "ProbeFailing"
 CERTIFICATE_EXPIRING: Final = "CertificateExpiring"
 CERTIFICATE_UNREADABLE: Final = "CertificateUnreadable"
 BACKUP_FAILED: Final = "BackupFailed"
@@ -60,11 +61,14 @@ SLO_BURN_HIGH: Final = "SLOBurnRateHigh"
 SLO_BUDGET_EXHAUSTED: Final = "SLOBudgetExhausted"
 SLO_DATA_MISSING: Final = "SLODataMissing"
 SLO_ERRORS_EXCEED: Final = "SLOErrorsExceedTotal"
+INCIDENT_AFTERMATH: Final = "IncidentAftermath"  # of what was told: inhibits what it leaves behind
 REMEDIATION_FAILED: Final = "RemediationFailed"  # posted by the engine: people take over
 REMEDIATION_RUNNING: Final = "RemediationRunning"  # posted by the engine: inhibits its original
 APPROVAL_NEEDED: Final = "ApprovalNeeded"
 ORIGINAL: Final = "original"  # on the two above: the alert name of the episode
 ENGINE_POSTS: Final = (REMEDIATION_FAILED, REMEDIATION_RUNNING, APPROVAL_NEEDED)
+# Nobody is told of these: they keep other alerts from people.
+ONLY_INHIBITS: Final = (INCIDENT_AFTERMATH, REMEDIATION_RUNNING)
 APPROVAL: Final = "approval"  # on ApprovalNeeded: the number that is approved
 RUN: Final = "run"
 # RemediationFailed and RemediationRunning inhibit the alert with these equal labels.
@@ -74,6 +78,9 @@ EPISODE_LABELS: Final = (POLICY, SERVICE, INSTANCE)
 BACKUP: Final = "backup"
 CERTIFICATE: Final = "certificate"
 BREAKER: Final = "breaker"  # the policy that stopped; `policy` would have the loop act on it
+PROBE: Final = "probe"
+COVERS: Final = "covers"  # on IncidentAftermath: which kind of alerts it stands before
+INTEGRATION: Final = "integration"  # on NotificationsFailing: slack, pagerduty, webhook, email
 
 # Metrics of our own that alerts read; backups by node-exporter, the others by the engine.
 BACKUP_SUCCESS: Final = "opsloop_backup_success"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -12,8 +13,8 @@ from opsloop.catalog.units import Duration
 Rule = dict[str, Any]
 
 _NUMBER = re.compile(r"(?<![\w.\[{\"/:-])\d+(?:\.\d+)?(?![\w.\]\"])")
-_WINDOW = re.compile(r"\[(\d+)(s|m|h)\]")
-_SECONDS = {"s": 1, "m": 60, "h": 3600}
+_WINDOW = re.compile(r"\[(\d\w*)((?::\w+)?)\]")  # of a subquery with its step
+_OFFSET = re.compile(r"(?<= offset )\d\w*")
 _MATCHER = re.compile(r'(\w+)(=~|!~|!=|=)("(?:[^"\\]|\\.)*"),?')
 _BY = re.compile(r"by \(([^)]*)\)")
 _SWAPS = (
@@ -43,10 +44,12 @@ class Mutant:
 def mutants(rule: Rule) -> Iterator[Mutant]:
     """All mutants of an alerting rule."""
     seen = {rule["expr"]}
+    times: Counter[str] = Counter()
     for what, expr in _expressions(rule["expr"]):
         if expr not in seen:
             seen.add(expr)
-            yield Mutant(f"{what} ({len(seen)})", rule | {"expr": expr})
+            times[what] += 1  # the same words of another place
+            yield Mutant(f"{what} ({times[what]})", rule | {"expr": expr})
     yield from _waits(rule)
     for name, value in rule["labels"].items():
         yield Mutant(f"label {name} dropped", rule | {"labels": _without(rule["labels"], name)})
@@ -77,9 +80,15 @@ def _expressions(expr: str) -> Iterator[tuple[str, str]]:
         for changed in (number * 1.1, number * 0.9) if number else (1.0,):
             yield f"{match.group()} to {changed:g}", _spliced(expr, match, f"{changed:g}")
     for match in _WINDOW.finditer(expr):
-        seconds = int(match.group(1)) * _SECONDS[match.group(2)]
-        for changed in (seconds * 2, seconds // 2):
-            yield f"{match.group()} to {changed}s", _spliced(expr, match, f"[{changed}s]")
+        window = int(Duration.parse(match.group(1)))
+        for changed in (Duration(window * 2), Duration(window // 2)):
+            text = f"[{changed}{match.group(2)}]"
+            yield f"{match.group()} to {text}", _spliced(expr, match, text)
+    # On one side alone an alert has no partner at any other time.
+    for offset in sorted({m.group() for m in _OFFSET.finditer(expr)}):
+        longer = Duration(2 * int(Duration.parse(offset)))
+        yield f"offset {offset} to {longer}", _OFFSET.sub(str(longer), expr)
+        yield f"offset {offset} dropped", expr.replace(f" offset {offset}", "")
     for before, after in _SWAPS:
         for match in re.finditer(re.escape(before), expr):
             yield f"{before.strip()} to {after.strip()}", _spliced(expr, match, after)

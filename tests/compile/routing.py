@@ -9,6 +9,7 @@ import json
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 _MATCHER = re.compile(r'([a-zA-Z_][a-zA-Z0-9_]*)(=~|!~|!=|=)(".*")')
@@ -60,9 +61,16 @@ def _follow(
 
 
 def matches(matcher: str, labels: Mapping[str, str]) -> bool:
+    name, wanted, met = _parsed(matcher)
+    return (wanted.fullmatch(labels.get(name, "")) is not None) is met
+
+
+@lru_cache(maxsize=10_000)
+def _parsed(matcher: str) -> tuple[str, re.Pattern[str], bool]:
+    """(label, what its value must match, whether it must)."""
     found = _MATCHER.fullmatch(matcher)
     assert found, matcher
     name, operator, quoted = found.groups()
-    wanted, value = json.loads(quoted), labels.get(name, "")
-    met = value == wanted if operator in ("=", "!=") else bool(re.fullmatch(wanted, value))
-    return met is not operator.startswith("!")
+    text = json.loads(quoted)
+    pattern = re.compile(text if "~" in operator else re.escape(text))
+    return name, pattern, not operator.startswith("!")

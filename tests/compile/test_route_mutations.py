@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import copy
 import json
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +11,14 @@ import pytest
 import yaml
 
 from opsloop import names
+from opsloop.compile.alertmanager import OWN_POSTS
 from opsloop.compile.options import Options
 from tests.compile import catalogs
+from tests.compile.route_mutants import mutants_of, with_change
 from tests.compile.routing import reached
 from tests.compile.test_routes import TEAMS
 from tests.support.servers import require
 
-Place = tuple[str | int, ...]
 # The branch of the engine's posts ends in its routes by severity; a post about a service names its
 # team, so that those of payments never come to everybody's branch of P0 and P1.
 UNSEEN = {
@@ -35,50 +34,17 @@ def build(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return catalogs.built(catalog, tmp_path_factory.mktemp("build"), Options(pagerduty="real"))
 
 
-def places(node: dict[str, Any], path: Place = ("route",)) -> Iterator[Place]:
-    """Where each matcher, receiver and `continue` of the tree stands."""
-    for n in range(len(node.get("matchers", ()))):
-        yield (*path, "matchers", n)
-    for key in ("receiver", "continue"):
-        if key in node:
-            yield (*path, key)
-    for n, child in enumerate(node.get("routes", ())):
-        yield from places(child, (*path, "routes", n))
-
-
-def changed(value: Any) -> list[Any]:
-    """The small ways in which a matcher, a receiver or a switch may be wrong."""
-    if isinstance(value, bool):
-        return [not value]
-    if "=" not in value:
-        return [other for other in ("people", "team/payments", "nobody") if other != value]
-    label, quoted = value.split('"', 1)[0], value[value.index('"') :]
-    bare = label.rstrip("=~!")
-    operator = label[len(bare) :]
-    swapped = {"=": "!=", "!=": "=", "=~": "!~", "!~": "=~"}[operator]
-    text = json.loads(quoted)
-    others = [f"{bare}{swapped}{quoted}", f"{bare}{operator}{json.dumps(text + 'x')}"]
-    if "|" in text:
-        others += [f'{bare}=~"{text.partition("|")[2]}"', f'{bare}=~"{text.rpartition("|")[0]}"']
-    return [*others, f"not_{bare}{operator}{quoted}"]
-
-
-def with_change(config: dict[str, Any], place: Place, value: Any) -> dict[str, Any]:
-    found = copy.deepcopy(config)
-    node: Any = found
-    for step in place[:-1]:
-        node = node[step]
-    node[place[-1]] = value
-    return found
-
-
 def stated(build: Path) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = yaml.safe_load((build / names.ROUTES_YML).read_text())["routes"]
     return found
 
 
-def mutants_of(config: dict[str, Any]) -> list[tuple[Place, Any]]:
-    return [(p, value) for p in places(config["route"]) for value in changed(_at(config, p))]
+# (group_wait, group_interval, repeat_interval) of what is told to no people, by alert and receiver.
+PULSE = {
+    (names.WATCHDOG, "heartbeat"): ("0s", "30s", "15s"),
+    (names.WATCHDOG, "engine"): ("0s", "10s", "5s"),
+    ("", "engine"): ("0s", "1s", "5s"),
+}
 
 
 def wrong(config: dict[str, Any], route: dict[str, Any]) -> bool:
@@ -86,11 +52,20 @@ def wrong(config: dict[str, Any], route: dict[str, Any]) -> bool:
     found = reached(config["route"], route["labels"])
     if [r.receiver for r in found] != route["receivers"]:
         return True
-    when = route.get("people")
+    alert, when = route["labels"]["alertname"], route.get("people")
+    for r in found[:-1] if when else found:
+        pulse = PULSE.get((alert, r.receiver)) or PULSE.get(("", r.receiver))
+        if pulse and (r.wait, r.interval, r.repeat) != pulse:
+            return True
     if when is None:
         return False
-    told = (found[-1].wait, found[-1].repeat, list(found[-1].muted))
-    return told != (when["after"], when["repeat"], when.get("muted", []))
+    told = (found[-1].wait, found[-1].interval, found[-1].repeat, list(found[-1].muted))
+    interval = "30s"  # until people hear of what joins those of the same service
+    if alert in OWN_POSTS:
+        interval = "10s"
+    elif when["after"] != "30s":  # a grace, which holds for what joins as well
+        interval = when["after"]
+    return told != (when["after"], interval, when["repeat"], when.get("muted", []))
 
 
 def test_what_is_stated_is_so(build: Path) -> None:
@@ -128,10 +103,3 @@ def test_the_tests_follow_the_tree_as_amtool_does(build: Path, tmp_path: Path) -
             done = subprocess.run(command, check=True, capture_output=True, text=True)
             found = reached(mutant["route"], route["labels"])
             assert done.stdout.strip() == ",".join(r.receiver for r in found), (place, value)
-
-
-def _at(config: dict[str, Any], place: Place) -> Any:
-    node: Any = config
-    for step in place:
-        node = node[step]
-    return node

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from opsloop.catalog.units import Duration
-from opsloop.compile import alertmanager, facts, inhibitions, maintenance, samples, selectors
+from opsloop.compile import alertmanager, dependents, grace, maintenance, samples, selectors
 from opsloop.compile.native import word
 from opsloop.compile.selectors import Selector, one_of, quote
 from opsloop.compile.wording import ByLabel, Label, Value, Wording
@@ -130,9 +130,9 @@ def test_durations_read_as_prometheus_writes_them(seconds: float, text: str) -> 
 
 def test_grace_is_window_hold_and_two_evaluations_and_at_most_three_minutes() -> None:
     s = Duration.of
-    assert facts.grace(s(12), s(6), s(5)) == s(28)
-    assert facts.grace(s(60), s(10), s(15)) == s(100)
-    assert facts.grace(s(120), s(100), s(1)) == s(180)
+    assert grace.grace(s(12), s(6), s(5)) == s(28)
+    assert grace.grace(s(60), s(10), s(15)) == s(100)
+    assert grace.grace(s(120), s(100), s(1)) == s(180)
 
 
 def test_grace_of_the_shop() -> None:
@@ -186,12 +186,12 @@ def test_a_window_over_midnight_is_two_intervals_on_two_days() -> None:
 
 def test_dependents_are_found_through_others_and_in_circles() -> None:
     catalog = catalogs.unchecked(catalogs.EVERYTHING)
-    assert inhibitions.dependents_of(catalog)["silent"] == ["front", "middle", "queue", "store"]
+    assert dependents.dependents_of(catalog)["silent"] == ["front", "middle", "queue", "store"]
     circle = catalogs.EVERYTHING.replace(
         'targets: {static: ["10.0.2.9:80"]}',
         'targets: {static: ["10.0.2.9:80"]}\n    depends_on: [front]',
     )
-    found = inhibitions.dependents_of(catalogs.unchecked(circle))["silent"]
+    found = dependents.dependents_of(catalogs.unchecked(circle))["silent"]
     assert found == ["front", "middle", "queue", "store"]
 
 

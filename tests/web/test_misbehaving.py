@@ -16,6 +16,7 @@ from click.testing import CliRunner
 
 from opsloop import names
 from opsloop.cli.main import cli
+from opsloop.compile import conditions_stack
 from opsloop.compile.options import Options
 from opsloop.settings import Ports
 from opsloop.stack.state import StackInfo, StateFolder
@@ -60,13 +61,28 @@ class Desk:
     def until(self, vendor: str, word: str) -> None:
         wait_until(lambda: self.told(vendor, word), f"{vendor} is told of {word}", 120.0)
 
+    def told_of(self, integration: str) -> None:
+        """Post what Prometheus tells of an integration that fails."""
+        labels = {"alertname": names.NOTIFICATIONS_FAILING, "severity": "P1", "team": "platform"}
+        labels |= {"service": "alertmanager", names.INTEGRATION: integration}
+        start = datetime.fromtimestamp(time.time(), UTC).isoformat()
+        alert = {"labels": labels, "annotations": {"summary": "it fails"}, "startsAt": start}
+        self.server.post("/api/v2/alerts", [alert])
+
     def failed(self, integration: str) -> float:
         """Attempts that did not succeed, of Alertmanager's own count."""
+        return self._counted("alertmanager_notification_requests_failed_total", integration)
+
+    def lost(self, integration: str) -> float:
+        """Share of notifications that were given up, as NotificationsFailing reads it."""
+        lost = self._counted(conditions_stack.MESSAGES_FAILED, integration)
+        return lost / max(1.0, self._counted(conditions_stack.MESSAGES, integration))
+
+    def _counted(self, name: str, integration: str) -> float:
         import urllib3
 
         with urllib3.PoolManager(retries=False, timeout=10.0) as pool:
             lines = pool.request("GET", self.server.url + "/metrics").data.decode().splitlines()
-        name = "alertmanager_notification_requests_failed_total"
         wanted = f'{name}{{integration="{integration}"}} '
         return next(float(line.rpartition(" ")[2]) for line in lines if line.startswith(wanted))
 
@@ -131,10 +147,27 @@ def test_a_vendor_that_is_lost_takes_nothing_from_the_others(tmp_path: Path, how
         d.post("First")
         d.post("Second", "P1")  # Slack alone
         d.until("pagerduty", "First")
-        wait_until(lambda: d.failed("slack") >= 1, "Alertmanager sees Slack fail", 120.0)
+        seen = "the share that NotificationsFailing looks at"
+        wait_until(lambda: d.lost("slack") > conditions_stack.UNDELIVERED, seen, 120.0)
+        assert d.lost("pagerduty") == 0
+        d.told_of("slack")
+        d.until("pagerduty", names.NOTIFICATIONS_FAILING)
         d.post("Third")
         d.until("pagerduty", "Third")
         assert d.told("slack", "") == []
         d.misbehave("slack", "200", 0)
         for word in ("First", "Second", "Third"):
             d.until("slack", word)  # told when it is back
+
+
+def test_a_wrong_key_is_seen_and_told_on_slack(tmp_path: Path) -> None:
+    with desk(tmp_path) as d:
+        d.misbehave("pagerduty", "403", 1000)
+        d.post("First")
+        d.until("slack", "First")
+        seen = "the share that NotificationsFailing looks at"
+        wait_until(lambda: d.lost("pagerduty") > conditions_stack.UNDELIVERED, seen, 120.0)
+        assert d.lost("slack") == 0
+        d.told_of("pagerduty")
+        d.until("slack", names.NOTIFICATIONS_FAILING)
+        assert d.told("pagerduty", "") == []

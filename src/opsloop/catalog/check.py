@@ -66,7 +66,7 @@ def examine(
     check_slos.slos(scope)
     check_services.hosts(scope)
     check_services.probes(scope)
-    check_watched.expiry_of_probes(scope)
+    check_watched.durations_of_probes(scope)
     check_watched.certificates(scope)
     check_watched.backups(scope)
     check_watched.paces(scope)

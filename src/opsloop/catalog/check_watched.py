@@ -27,8 +27,10 @@ def backups(scope: Scope) -> None:
             scope.error((*path, "every"), f"must be at least {_LEAST_EVERY}", "write 24h")
 
 
-def expiry_of_probes(scope: Scope) -> None:
+def durations_of_probes(scope: Scope) -> None:
     for name, probe in scope.catalog.probes.items():
+        if probe.fails_for is not False:
+            _some(scope, ("probes", name, "fails_for"), probe.fails_for)
         if probe.expires_within is False:
             continue
         at = ("probes", name, "expires_within")

@@ -20,6 +20,7 @@ LabelName = Annotated[str, StringConstraints(pattern=r"^[a-zA-Z_][a-zA-Z0-9_]*$"
 Address = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9.\-\[\]:]+:\d{1,5}$")]
 Severity = Literal["P0", "P1", "P2"]
 Port = Annotated[int, Field(ge=1024, le=65535)]
+FAILS_FOR = Duration(60_000)
 EXPIRES_WITHIN = Duration(7 * 86_400_000)
 
 
@@ -188,6 +189,7 @@ class Probe(Model):
     team: Name = "platform"
     service: Name | None = None
     interval: Duration | None = None
+    fails_for: Duration | Literal[False] = FAILS_FOR  # that people are not told
     expires_within: Duration | Literal[False] = EXPIRES_WITHIN  # of tls and https: too soon
 
     @property

@@ -9,12 +9,15 @@ from opsloop import names
 from opsloop.catalog.model import Catalog
 from opsloop.catalog.units import Duration
 from opsloop.compile import maintenance
+from opsloop.compile.alertrule import SEVERITY
 from opsloop.compile.alerts import AlertRule
-from opsloop.compile.audience import PEOPLE, differing, people
-from opsloop.compile.facts import grace_of, objective_facts
+from opsloop.compile.audience import PEOPLE, anyhow, differing, people
+from opsloop.compile.facts import objective_facts
+from opsloop.compile.grace import grace_of, group_wait, own_wait
 from opsloop.compile.inhibitions import inhibitions
 from opsloop.compile.messages import MESSAGES_TMPL
 from opsloop.compile.options import Options
+from opsloop.compile.prometheus import OWN_TEAM
 from opsloop.compile.receivers import HEARTBEAT, SECRETS, Node, receivers
 from opsloop.compile.selectors import one_of, quote
 from opsloop.compile.slo_alerts import SLOAlert
@@ -23,7 +26,6 @@ from opsloop.compile.yamltext import dump
 OWN_POSTS = (names.APPROVAL_NEEDED, names.REMEDIATION_FAILED)
 # All alerts of a service and severity are one notification, and one incident of PagerDuty.
 GROUP_BY = (names.SERVICE, names.TEAM, names.ENVIRONMENT, names.SEVERITY)
-LONGEST_WAIT = Duration(30_000)
 MESSAGES = MESSAGES_TMPL.rpartition("/")[2]  # beside alertmanager.yml
 _DAY = Duration(86_400_000)
 _HOUSE_KEEPING = "30s"
@@ -86,16 +88,6 @@ def alertmanager_yml(
     return dump(config)
 
 
-def group_wait(catalog: Catalog) -> Duration:
-    """How long a group waits for what explains it: a scrape and an evaluation, 30 s at most.
-
-    The alerts of one outage begin within that time, and the first of them need not be its cause.
-    """
-    stack = catalog.stack
-    both = int(stack.scrape_interval) + int(stack.evaluation_interval)
-    return Duration(max(1_000, min(both, int(LONGEST_WAIT))))
-
-
 def repeat_interval(catalog: Catalog, severity: str) -> Duration:
     wanted = int(catalog.notifications.repeat_interval)
     return Duration(max(int(_DAY), wanted) if severity == "P2" else wanted)
@@ -113,7 +105,7 @@ class _Tree:
     def root(self, loop: list[LoopAlert]) -> Node:
         catalog = self._catalog
         severities = [self._severity(s) for s in names.SEVERITIES]
-        nobody = {"matchers": [_is("alertname", names.REMEDIATION_RUNNING)]}
+        nobody = {"matchers": [one_of("alertname", names.ONLY_INHIBITS)]}
         return {
             "receiver": PEOPLE,
             "group_by": list(GROUP_BY),
@@ -127,17 +119,26 @@ class _Tree:
                 self._own_posts(),
                 _engine(),
                 *(self._graceful(alerts) for alerts in _alike(loop)),
+                self._slack_fails(),
                 *severities,
             ],
         }
 
+    def _slack_fails(self) -> Node:
+        """Slack is what tells of P1: that it fails is told on every other way too."""
+        alert = names.NOTIFICATIONS_FAILING
+        matchers = [_is("alertname", alert), _is(names.INTEGRATION, "slack")]
+        receiver = anyhow(self._catalog, self._options, OWN_TEAM)
+        teams = frozenset((OWN_TEAM,))
+        return self._muted({"matchers": matchers}, SEVERITY[alert], receiver, teams)
+
     def _own_posts(self) -> Node:
-        """What the engine posts for people, at once: the episodes of a service together."""
+        """What the engine posts for people: the episodes of a service together."""
         return {
             "matchers": [one_of("alertname", OWN_POSTS)],
             "receiver": PEOPLE,
             "group_by": ["alertname", names.ORIGINAL, *GROUP_BY],
-            "group_wait": "1s",
+            "group_wait": str(own_wait(self._catalog)),
             "group_interval": "10s",
             "routes": [self._severity(severity) for severity in names.SEVERITIES],
         }

@@ -21,6 +21,7 @@ SEVERITY = {
     names.ENGINE_DOWN: "P0",  # nothing is healed, and nobody is told so by anything else
     names.HIGH_LATENCY: "P1",
     names.CONNECTIONS_HIGH: "P1",
+    names.PROBE_FAILING: "P1",
     names.DISK_FULL: "P1",
     names.DISK_WILL_FILL: "P1",
     names.MEMORY_HIGH: "P1",
@@ -53,7 +54,7 @@ class AlertRule:
 
     shape: str
     alert: str
-    severity: str  # empty: Watchdog, which nobody is told of
+    severity: str  # empty: nobody is told of it
     policy: str | None
     scope: Literal["instance", "service"]
     clauses: tuple[Clause, ...]

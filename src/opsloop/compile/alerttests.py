@@ -75,6 +75,13 @@ def _file(rule: AlertRule, cases: list[Case]) -> str:
 
 
 def _test(rule: AlertRule, case: Case) -> dict[str, Any]:
+    test: dict[str, Any] = {
+        "name": case.name,
+        "interval": str(case.tick),
+        "input_series": [{"series": s.series, "values": s.values} for s in case.series],
+    }
+    if rule.shape == names.INCIDENT_AFTERMATH:
+        return test | {"promql_expr_test": [_asked(rule, case, *check) for check in case.checks]}
     checks = []
     for at, value in case.checks:
         check: dict[str, Any] = {
@@ -86,11 +93,21 @@ def _test(rule: AlertRule, case: Case) -> dict[str, Any]:
             said = {k: w.render(case.labels, value) for k, w in rule.annotations.items()}
             check["exp_alerts"] = [{"exp_labels": labels, "exp_annotations": said}]
         checks.append(check)
+    return test | {"alert_rule_test": checks}
+
+
+def _asked(rule: AlertRule, case: Case, at: int, value: float | None) -> dict[str, Any]:
+    """A check of one of several rules of the same name that fire together."""
+    told = {"alertname": rule.alert, "alertstate": "firing"}
+    inside, all_labels = (
+        ",".join(f"{k}={quote(v)}" for k, v in sorted(labels.items()))
+        for labels in (told | dict(rule.labels), {**case.labels, **rule.labels, **told})
+    )
+    samples = [{"labels": f"ALERTS{{{all_labels}}}", "value": 1}] if value is not None else []
     return {
-        "name": case.name,
-        "interval": str(case.tick),
-        "input_series": [{"series": s.series, "values": s.values} for s in case.series],
-        "alert_rule_test": checks,
+        "expr": f"ALERTS{{{inside}}}",
+        "eval_time": str(Duration(at * int(case.tick))),
+        "exp_samples": samples,
     }
 
 

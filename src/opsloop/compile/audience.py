@@ -9,10 +9,12 @@ from opsloop import names
 from opsloop.catalog.model import Catalog
 from opsloop.catalog.notify import Email, LowPriority, PagerDuty, Slack, Webhook
 from opsloop.compile.options import Options
+from opsloop.compile.prometheus import OWN_TEAM
 
 PEOPLE = "people"  # Slack
 PEOPLE_PAGE = "people-page"  # PagerDuty and Slack
 PEOPLE_LOW = "people-low"  # the low-priority channel
+PEOPLE_ANYHOW = "people-anyhow"  # all ways that there are, whatever the severity
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,13 +65,33 @@ def people(catalog: Catalog, options: Options, severity: str, team: str | None =
     return "/".join(part for part in ("team", team, suffix) if part)
 
 
+def anyhow(catalog: Catalog, options: Options, team: str) -> str:
+    """The receiver for what people must hear of although a way to them fails."""
+    told = _all_ways(catalog, options, team)
+    for severity in names.SEVERITIES:
+        if told == ways(catalog, options, severity, team):
+            return people(catalog, options, severity, team)
+    return PEOPLE_ANYHOW
+
+
+def _all_ways(catalog: Catalog, options: Options, team: str) -> Ways:
+    told, own = catalog.notifications, catalog.notifications.teams.get(team)
+    return Ways(
+        slack=ways(catalog, options, "P0", team).slack,
+        pagerduty=_pagerduty(catalog, options, team),
+        email=(own and own.email) or told.email,
+        webhook=(own and own.webhook) or told.webhook,
+    )
+
+
 def audiences(catalog: Catalog, options: Options) -> dict[str, Ways]:
-    """Every receiver that is people, by name: everybody's first."""
+    """Every receiver that is people, by name: everybody's first, what every way is for last."""
     found: dict[str, Ways] = {PEOPLE: ways(catalog, options, "P1")}
     for team in (None, *sorted(catalog.notifications.teams)):
         for severity in names.SEVERITIES:
             name = people(catalog, options, severity, team)
             found.setdefault(name, ways(catalog, options, severity, team))
+    found.setdefault(anyhow(catalog, options, OWN_TEAM), _all_ways(catalog, options, OWN_TEAM))
     return found
 
 

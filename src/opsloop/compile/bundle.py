@@ -10,6 +10,7 @@ from typing import Any
 
 from opsloop import __version__, names
 from opsloop.catalog.model import Catalog
+from opsloop.compile.aftermath import aftermath_rules
 from opsloop.compile.alertmanager import alertmanager_yml
 from opsloop.compile.alerts import alert_groups, alert_rules
 from opsloop.compile.alerttests import test_files
@@ -51,6 +52,7 @@ def compile_catalog(catalog: Catalog, options: Options) -> Bundle:
     specs = slo_specs(catalog, options)
     objectives = slo_alerts(sorted(specs, key=lambda s: (s.service, s.slo)))
     rules = alert_rules(catalog, options)
+    rules += aftermath_rules(catalog, options, rules, specs)
     groups = [*record_groups(catalog), *slo_groups(specs), *alert_groups(catalog, rules)]
     if catalog.stack.slo.sloth_names:
         groups += sloth_groups(specs)

@@ -1,4 +1,4 @@
-"""The alerts about what the catalog declares one by one: backups and certificates.
+"""The alerts about what the catalog declares one by one: probes, backups and certificates.
 
 Each has a rule of its own that brings all its labels: their series come from wherever the
 result is read, and say nothing of the service that they are about.
@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from opsloop import names
-from opsloop.catalog.model import Backup, Catalog
+from opsloop.catalog.model import Backup, Catalog, Probe
 from opsloop.catalog.units import Duration
 from opsloop.compile import alertrule, places, texts
 from opsloop.compile.alertrule import SEVERITY, AlertRule
@@ -23,16 +23,19 @@ from opsloop.compile.wording import Value, Wording
 _AGE = Value("humanizeDuration")
 STALE_FOR = 900_000  # ms; a run that is a little late ends meanwhile
 PROBE_SEEN = Duration(3_600_000)  # a probe that fails now and then forgets no certificate
-FILE_SEEN = Duration(900_000)  # an engine that restarts, neither
+FILE_SEEN = Duration(900_000)  # an engine or node-exporter that restarts forgets nothing
 
 
 def declared_rules(catalog: Catalog, options: Options) -> list[AlertRule]:
-    """The rules of all backups and certificates."""
+    """The rules of all probes, backups and certificates."""
     found = [
         rule
         for name, backup in sorted(catalog.backups.items())
         for rule in _backup(catalog, options, name, backup)
     ]
+    for name, probe in sorted(catalog.probes.items()):
+        if probe.fails_for is not False:
+            found.append(_probe(catalog, options, name, probe, probe.fails_for))
     for certificate in _certificates(catalog, options):
         found += _certificate(catalog, options, certificate)
     return found
@@ -79,12 +82,14 @@ def _backup(catalog: Catalog, options: Options, name: str, backup: Backup) -> It
     """At any time at most one of the three fires."""
     labels = {names.BACKUP: name, **_labels(catalog, backup.service, backup.team, name)}
     where = f"{{{names.BACKUP}={quote(name)}}}"
-    failed = f"max({names.BACKUP_SUCCESS}{where}) == 0"
-    age = f"time() - max({names.BACKUP_LAST_SUCCESS}{where})"
+    # A scrape that fails is no news of a backup.
+    failed = f"max(last_over_time({names.BACKUP_SUCCESS}{where}[{FILE_SEEN}])) == 0"
+    age = f"time() - max(last_over_time({names.BACKUP_LAST_SUCCESS}{where}[{FILE_SEEN}]))"
     stale = f"{age} > {backup.oldest.seconds:.15g}\nunless\n{failed}"
     absent = f"absent({names.BACKUP_SUCCESS}{where})"
     oldest = backup.oldest
-    rules: tuple[tuple[str, str, Wording, Wording, float, int], ...] = (
+    seen = FILE_SEEN
+    rules: tuple[tuple[str, str, Wording, Wording, float, int, Duration], ...] = (
         (
             names.BACKUP_FAILED,
             failed,
@@ -92,6 +97,7 @@ def _backup(catalog: Catalog, options: Options, name: str, backup: Backup) -> It
             Wording.of(f"The last run of backup {name} failed; it runs every {backup.every}."),
             0,
             0,
+            seen,
         ),
         (
             names.BACKUP_STALE,
@@ -104,6 +110,7 @@ def _backup(catalog: Catalog, options: Options, name: str, backup: Backup) -> It
             ),
             oldest.seconds,
             min(STALE_FOR, int(oldest) // 12),
+            seen,
         ),
         (
             names.BACKUP_MISSING,
@@ -114,9 +121,10 @@ def _backup(catalog: Catalog, options: Options, name: str, backup: Backup) -> It
             ),
             0,
             int(oldest),
+            NO_WINDOW,
         ),
     )
-    for alert, expr, summary, description, threshold, least in rules:
+    for alert, expr, summary, description, threshold, least, window in rules:
         said = texts.page(
             catalog,
             options,
@@ -125,7 +133,36 @@ def _backup(catalog: Catalog, options: Options, name: str, backup: Backup) -> It
             description=description,
             impact="What is lost now cannot be brought back, or only as it was then.",
         )
-        yield _rule(catalog, alert, expr, labels, said, part=name, threshold=threshold, least=least)
+        yield _rule(
+            catalog, alert, expr, labels, said,
+            part=name, threshold=threshold, window=window, least=least,
+        )  # fmt: skip
+
+
+def _probe(
+    catalog: Catalog, options: Options, name: str, probe: Probe, fails_for: Duration
+) -> AlertRule:
+    """What is looked at from outside does not answer as it should; the prober itself does."""
+    labels = {names.PROBE: name, **_labels(catalog, probe.service, probe.team, name)}
+    success = f'probe_success{{job="probe/{name}"}}'
+    said = texts.page(
+        catalog,
+        options,
+        names.PROBE_FAILING,
+        summary=Wording.of(f"Probe {name} fails"),
+        description=Wording.of(
+            f"For {fails_for}, {places.with_ports(catalog, options, probe.target)}"
+            f" did not answer the probe {name} as it should."
+        ),
+        impact="Whoever comes this way is not served.",
+        graph=success,
+    )
+    # One that fails between two others is a lost packet.
+    least = max(int(fails_for), 2 * int(probe.interval or catalog.stack.scrape_interval))
+    return _rule(
+        catalog, names.PROBE_FAILING, f"max({success}) == 0", labels, said,
+        part=f"probe.{name}", least=least,
+    )  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,7 +186,7 @@ def _certificates(catalog: Catalog, options: Options) -> Iterator[_Certificate]:
     for name, probe in sorted(catalog.probes.items()):
         if probe.expires_within is False or not probe.shows_certificate:
             continue
-        labels = {"probe": name, **_labels(catalog, probe.service, probe.team, name)}
+        labels = {names.PROBE: name, **_labels(catalog, probe.service, probe.team, name)}
         yield _Certificate(
             series=f'probe_ssl_earliest_cert_expiry{{job="probe/{name}"}}',
             called=f"of probe {name}",

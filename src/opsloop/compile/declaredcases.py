@@ -1,4 +1,4 @@
-"""The cases of alerts about backups and certificates, whose series tell of moments."""
+"""The cases of alerts about what is declared one by one: probes, backups and certificates."""
 
 from __future__ import annotations
 
@@ -23,11 +23,37 @@ def _where(s: Subject, backup: str | None = None) -> Labels:
     return {**mine, names.BACKUP: backup or s.rule.part}
 
 
+def _probe(s: Subject) -> Iterator[Case]:
+    def lines(values: str, probe: str = s.rule.part.removeprefix("probe.")) -> list[Line]:
+        where = {**s.target, names.INSTANCE: INSTANCE_A, "job": f"probe/{probe}"}
+        return [Line.of("probe_success", {**where, names.PROBE: probe}, values)]
+
+    yield from gauge_cases(s, Gauge(0, 1, 0.0, lines, s.kept, lines("0x60", STRANGER)))
+
+
 def _failed(s: Subject) -> Iterator[Case]:
+    """The last result counts for a while after a scrape that failed."""
+
     def lines(values: str, backup: str | None = None) -> list[Line]:
         return [Line.of(names.BACKUP_SUCCESS, _where(s, backup), values)]
 
-    yield from gauge_cases(s, Gauge(0, 1, 0.0, lines, s.kept, lines("1x60", STRANGER)))
+    strangers = lines("1x200", STRANGER)
+    gauge = Gauge(0, 1, 0.0, lines, s.kept, strangers)
+    yield from (case for case in gauge_cases(s, gauge) if case.name != "the series end")
+    each, seen = int(testseries.rhythm(s)[0]), int(s.clause.window)
+    tick = Duration(each * -(-seen // 30 // each))
+    while seen % int(tick) == 0:  # no sample lies on the window's edge
+        tick = Duration(int(tick) + each)
+    ticks, held = testseries.ticks_in(s.rule.for_, tick), seen // int(tick)
+    bad = ticks + 2
+    gone = f"1x2 0x{bad - 1} stale _x{held + 6}"
+    holds = [0.0 if 3 <= at < 3 + bad + held else None for at in range(bad + held + 8)]
+    yield Case("goes on when the series end, and is forgotten after a while", tick, s.kept,
+               [*lines(gone), *strangers], testseries.turns(holds, ticks))  # fmt: skip
+    lost = f"1x2 0x{bad - 1} stale 0x3 1x3"
+    holds = [0.0 if 3 <= at < 3 + bad + 5 else None for at in range(bad + 12)]
+    yield Case("goes on after a lost scrape (restart of node-exporter), and resolves", tick, s.kept,
+               [*lines(lost), *strangers], testseries.turns(holds, ticks))  # fmt: skip
 
 
 def _stale(s: Subject) -> Iterator[Case]:
@@ -91,6 +117,7 @@ def _unreadable(s: Subject) -> Iterator[Case]:
 
 
 CASES: Mapping[str, Callable[[Subject], Iterator[Case]]] = {
+    names.PROBE_FAILING: _probe,
     names.BACKUP_FAILED: _failed,
     names.BACKUP_STALE: _stale,
     names.BACKUP_MISSING: _missing,

@@ -10,13 +10,12 @@ from opsloop.catalog.model import Catalog
 from opsloop.catalog.units import Duration
 from opsloop.compile.alertrule import OWN
 from opsloop.compile.alerts import AlertRule, interval_of
+from opsloop.compile.grace import grace, grace_of, look_back
 from opsloop.compile.options import Options
 from opsloop.compile.prometheus import up_jobs
-from opsloop.compile.selectors import one_of, quote, scrape_interval, scrape_timeout
+from opsloop.compile.selectors import one_of, quote
 from opsloop.compile.slo_alerts import SLOAlert
 from opsloop.compile.slo_names import TILE
-
-LONGEST_GRACE = Duration(180_000)
 
 
 def engine_json(
@@ -79,39 +78,6 @@ def _objective(catalog: Catalog, alert: str, policy: str, rules: list[SLOAlert])
         interval_s=TILE.seconds,
         grace_s=grace(window, hold, catalog.stack.evaluation_interval).seconds if auto else 0.0,
     )
-
-
-def grace(window: Duration, hold: Duration, evaluation: Duration) -> Duration:
-    """How long people are not told of an alert that the loop heals by itself.
-
-    The condition can hold for its window after the cure, the engine then watches for `hold`,
-    and two evaluations leave room for the action; never over three minutes.
-    """
-    return Duration(min(int(window) + int(hold) + 2 * int(evaluation), int(LONGEST_GRACE)))
-
-
-def grace_of(catalog: Catalog, rule: AlertRule) -> Duration:
-    """0 where people are told at once: no policy, or one that does not act by itself.
-
-    One that asks people does so before their group is told: its question stands for the alert.
-
-    The evaluation counted is the stack's, not the loop's second: it is what the machine takes
-    to start things.
-    """
-    if rule.policy is None or catalog.remediation.mode_of(rule.policy) != "auto":
-        return Duration(0)
-    hold = catalog.remediation.policies[rule.policy].verify.hold
-    return grace(look_back(catalog, rule), hold, catalog.stack.evaluation_interval)
-
-
-def look_back(catalog: Catalog, rule: AlertRule) -> Duration:
-    """How long the condition can outlast its cause; of a user's alert, its `for` and a scrape."""
-    if rule.shape != OWN:
-        return rule.window
-    scrapes = [
-        int(scrape_interval(catalog, s)) + int(scrape_timeout(catalog, s)) for s in rule.subjects
-    ]
-    return Duration(int(rule.for_) + max(scrapes, default=int(catalog.stack.scrape_interval)))
 
 
 def _condition(rule: AlertRule) -> str:

@@ -10,18 +10,19 @@ from opsloop.compile.wording import Label, Part, Wording
 Step: TypeAlias = tuple[Part, ...]
 _SERVICE, _INSTANCE = Label(names.SERVICE), Label(names.INSTANCE)
 _MOUNT, _BACKUP = Label("mountpoint"), Label(names.BACKUP)
-_LOGS = "`opsloop logs PART` (see `opsloop status`), or the journal where it runs."
+# Stands for the log of the service that an alert is about; `wording` puts it in its place.
+_LOGS: Final = "its log."
 
 _SERVICES: Final[dict[str, tuple[Step, Step, Step]]] = {
     names.SERVICE_DOWN: (
         ("Is the loop at work, or did a guard refuse? `opsloop episodes`.",),
-        (f"Its last words: {_LOGS}",),
+        ("Its last words: ", _LOGS),
         ("What it depends on comes first: `opsloop alerts`.",),
     ),
     names.HIGH_ERROR_RATE: (
         ("Is something down that it depends on? `opsloop alerts`.",),
         ("Did a deploy of ", _SERVICE, " just end? Roll it back."),
-        (f"One instance or all? {_LOGS}",),
+        ("One instance or all? ", _LOGS),
     ),
     names.HIGH_LATENCY: (
         ("More traffic, or slower work? Compare rate and saturation with last week.",),
@@ -109,6 +110,11 @@ _DECLARED: Final[dict[str, tuple[Step, Step, Step]]] = {
         ("Does it run with the --state of this stack, or a --textfile-dir that is read?",),
         ("Is node-exporter up, and has its folder backup_", _BACKUP, ".prom? `opsloop status`."),
     ),
+    names.PROBE_FAILING: (
+        ("Look yourself, from here and from elsewhere: `curl -v`, `nc -vz` or `ping` its target.",),
+        ("Does what serves it run, and what lies before it: name, network, proxy, certificate?",),
+        ("What the prober saw: the page of blackbox-exporter, with its logs of this probe.",),
+    ),
     names.CERTIFICATE_EXPIRING: (
         ("Who renews it, and what did that say last? Run the renewal by hand.",),
         ("Reload what serves it: it may hold the old one in memory.",),
@@ -187,6 +193,11 @@ _STACK: Final[dict[str, tuple[Step, Step, Step]]] = {
         ("Does the catalog build? `opsloop build`.",),
         ("Apply it again: `opsloop reload`.",),
     ),
+    names.INCIDENT_AFTERMATH: (
+        ("Nothing to do: it is why a burn rate of an incident that ended is not told again.",),
+        ("What it keeps from you: `opsloop alerts`, the lines `inhibited by`.",),
+        ("What the incident cost: `opsloop slo ", _SERVICE, "`."),
+    ),
     names.WATCHDOG: (
         ("It should fire always: nothing to do.",),
         ("Is it missing where it is awaited? `opsloop status`.",),
@@ -196,17 +207,25 @@ _STACK: Final[dict[str, tuple[Step, Step, Step]]] = {
 STEPS: Final = {**_SERVICES, **_OBJECTIVES, **_HOSTS, **_DECLARED, **_STACK}
 
 
-def wording(alert: str) -> Wording:
-    """The annotation `first_steps`: three numbered lines."""
+def wording(alert: str, logs: Part = _LOGS) -> Wording:
+    """The annotation `first_steps`: three numbered lines. logs: where the log of its service is."""
     parts: list[Part] = []
     for number, step in enumerate(STEPS[alert], 1):
-        parts += ["\n" if number > 1 else "", f"{number}. ", *step]
+        parts += ["\n" if number > 1 else "", f"{number}. "]
+        parts += [logs if part is _LOGS else part for part in step]
     return Wording.of(*parts)
 
 
-def for_own(service: str | None) -> Wording:
-    """Of a user's alert, whose meaning only they know."""
-    about = f" {service}" if service else ""
+def log_of(process: str | None) -> str:
+    """Where the log of a service is; process: of the catalog, that serves it."""
+    return (
+        f"`opsloop logs {process}`." if process else "the journal of the machine that it runs on."
+    )
+
+
+def for_own(process: str | None) -> Wording:
+    """Of a user's alert, whose meaning only they know. process: that serves its service."""
+    about = f" {process}" if process else ""
     return Wording.of(
         "1. What fires beside it: `opsloop alerts`.\n",
         f"2. What the loop does about it: `opsloop episodes`; the logs: `opsloop logs{about}`.\n",

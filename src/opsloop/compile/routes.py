@@ -9,10 +9,11 @@ from opsloop import names
 from opsloop.catalog.model import Catalog
 from opsloop.catalog.units import Duration
 from opsloop.compile import maintenance, places
-from opsloop.compile.alertmanager import OWN_POSTS, group_wait, repeat_interval
+from opsloop.compile.alertmanager import OWN_POSTS, repeat_interval
 from opsloop.compile.alerts import AlertRule
-from opsloop.compile.audience import PEOPLE, people
-from opsloop.compile.facts import grace_of, objective_facts
+from opsloop.compile.audience import PEOPLE, anyhow, people
+from opsloop.compile.facts import objective_facts
+from opsloop.compile.grace import grace_of, group_wait, own_wait
 from opsloop.compile.options import Options
 from opsloop.compile.prometheus import OWN_TEAM
 from opsloop.compile.receivers import HEARTBEAT
@@ -23,7 +24,6 @@ _NOTE = """\
 Each alert, who hears of it, and when. amtool config routes test shows the same receivers.
 after: what passes before people are told of an alert that goes on; repeat: until they are told
 again; muted: the intervals (below) in which they are not told."""
-_OWN_WAIT = Duration(1_000)
 
 
 def routes_yml(
@@ -67,9 +67,25 @@ class _Expected:
                 told.insert(0, HEARTBEAT)
             self._add({"alertname": rule.alert, **rule.labels}, told)
             return
+        if rule.alert in names.ONLY_INHIBITS:
+            self._add({"alertname": rule.alert, **rule.labels}, [names.RECEIVER_NOBODY])
+            return
         subjects = [self._labels(s) for s in rule.subjects] or [{}]
         labels = [{"alertname": rule.alert, **s, **rule.labels} for s in subjects]
         self._told(labels, rule.severity, rule.policy, grace_of(self._catalog, rule))
+        if rule.alert == names.NOTIFICATIONS_FAILING:
+            self._by_integration(rule)
+
+    def _by_integration(self, rule: AlertRule) -> None:
+        """Each way that fails is told on another one."""
+        for integration in ("email", "pagerduty", "slack", "webhook"):
+            labels = {"alertname": rule.alert, **self._labels("alertmanager"), **rule.labels}
+            labels[names.INTEGRATION] = integration
+            team = labels[names.TEAM]
+            receiver = people(self._catalog, self._options, rule.severity, team)
+            if integration == "slack":
+                receiver = anyhow(self._catalog, self._options, team)
+            self._add(labels, [receiver], self._when(rule.severity, labels, Duration(0)))
 
     def objective(self, alert: SLOAlert, grace: Duration) -> None:
         labels = [{"alertname": alert.alert, **alert.labels_for(s)} for s in alert.members]
@@ -87,7 +103,7 @@ class _Expected:
             labels = {names.SEVERITY: severity, names.POLICY: "any"}
             for alert in sorted(OWN_POSTS, reverse=True):
                 each = [{"alertname": alert, **labels, **s} for s in ({}, *services)]
-                self._told(each, severity, None, _OWN_WAIT)
+                self._told(each, severity, None, own_wait(self._catalog))
             running = {"alertname": names.REMEDIATION_RUNNING, **labels}
             self._add(running, [names.RECEIVER_NOBODY])
 
@@ -127,13 +143,16 @@ class _Expected:
             if outcome in seen:
                 continue
             seen.add(outcome)
-            when: dict[str, Any] = {
-                "after": str(grace or group_wait(self._catalog)),
-                "repeat": str(repeat_interval(self._catalog, severity)),
-            }
-            if muted:
-                when["muted"] = muted
-            self._add(each, [*engine, receiver], when)
+            self._add(each, [*engine, receiver], self._when(severity, each, grace))
+
+    def _when(self, severity: str, labels: Mapping[str, str], grace: Duration) -> dict[str, Any]:
+        when: dict[str, Any] = {
+            "after": str(grace or group_wait(self._catalog)),
+            "repeat": str(repeat_interval(self._catalog, severity)),
+        }
+        if muted := self._muted(severity, labels.get(names.SERVICE)):
+            when["muted"] = muted
+        return when
 
     def _muted(self, severity: str, service: str | None) -> list[str]:
         """The windows of its service, and quiet hours."""

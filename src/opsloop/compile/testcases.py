@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from opsloop import names
 from opsloop.catalog.units import Duration
 from opsloop.compile import (
+    aftermathcases,
     declaredcases,
     hostcases,
     hostdowncases,
@@ -36,6 +37,7 @@ _CASES: Mapping[str, Callable[[Subject], Iterator[Case]]] = {
     names.HOST_DOWN: hostdowncases.host_down,
     **declaredcases.CASES,
     **stackcases.CASES,
+    names.INCIDENT_AFTERMATH: aftermathcases.aftermath_cases,
 }
 
 

@@ -87,11 +87,12 @@ def service(
         )  # fmt: skip
         impact = "Users wait."
     runbooks = {s: _runbook(catalog, s, alert) for s in services}
+    logs = {s: firststeps.log_of(catalog.services[s].process) for s in services}
     return {
         "summary": summary,
         "description": description,
         "impact": Wording.of(impact, dependents),
-        "first_steps": firststeps.wording(alert),
+        "first_steps": firststeps.wording(alert, ByLabel.of(names.SERVICE, logs)),
         "runbook": Wording.of(ByLabel.of(names.SERVICE, runbooks)),
         **links(catalog, options, alert),
         "remediation": Wording.of(in_words(catalog, policy)),
@@ -131,7 +132,8 @@ def own(catalog: Catalog, options: Options, name: str, policy: str | None) -> di
     found: dict[str, Wording] = {"summary": Raw.of(alert.summary)}
     if alert.description:
         found["description"] = Raw.of(alert.description)
-    found["first_steps"] = firststeps.for_own(alert.service)
+    served = catalog.services.get(alert.service or "")
+    found["first_steps"] = firststeps.for_own(served.process if served else None)
     found["runbook"] = Raw.of(page_of or runbook(catalog, name))
     about = names.SERVICE_DOWN if alert.service in catalog.services else name
     known = {names.SERVICE: alert.service or ""}

@@ -29,6 +29,7 @@ SET_IN: Mapping[str, tuple[str, ...]] = {
     "DiskWillFill": ("hosts.NAME.disk_will_fill", "hosts.NAME.mountpoints"),
     "MemoryHigh": ("hosts.NAME.memory_high",),
     "ClockSkew": ("stack.clock_skew",),
+    "ProbeFailing": ("probes.NAME.fails_for",),
     "CertificateExpiring": ("probes.NAME.expires_within", "certificates.NAME.expires_within"),
     "CertificateUnreadable": ("certificates.NAME.file",),
     "BackupFailed": ("backups.NAME",),

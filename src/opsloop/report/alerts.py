@@ -16,7 +16,7 @@ from opsloop.report.told import Failures, Heard, Sent, Told, heard, told
 
 # Worst first: what people should look at, then what they are kept from.
 STATES: Final = ("unsent", "firing", "pending", "muted", "inhibited", "silenced", "quiet")
-BOOKKEEPING: Final = (names.WATCHDOG, names.REMEDIATION_RUNNING)
+BOOKKEEPING: Final = (names.WATCHDOG, *names.ONLY_INHIBITS)
 STORE: Final = "the engine's store"  # as a missing part
 UNSENT_AFTER_S: Final = 90.0  # Prometheus tells again each minute: by then it is lost
 

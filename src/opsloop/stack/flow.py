@@ -32,7 +32,7 @@ class Flow:
     groups: int = 0
     not_evaluated: tuple[str, ...] = ()
     broken_rules: tuple[str, ...] = ()
-    firing: int = 0  # alerts, Watchdog not counted
+    firing: int = 0  # alerts, without those that nobody is told of
     watchdog: bool = True
     silent: str = ""  # a part that does not answer at all, with the reason
     waits: tuple[str, ...] = field(default=())
@@ -189,7 +189,8 @@ def _firing(groups: Any) -> int:
         1
         for group in groups
         for rule in group["rules"]
-        if rule.get("type") == "alerting" and rule["name"] != names.WATCHDOG
+        if rule.get("type") == "alerting"
+        and rule["name"] not in (names.WATCHDOG, names.INCIDENT_AFTERMATH)
         for alert in rule.get("alerts") or []
         if alert["state"] == "firing"
     )
