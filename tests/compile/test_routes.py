@@ -14,6 +14,7 @@ from opsloop import names
 from opsloop.catalog.model import Catalog
 from opsloop.compile.bundle import compile_catalog
 from opsloop.compile.options import Options
+from opsloop.stack.checkers import sampled
 from tests.compile import catalogs
 from tests.support.servers import require
 
@@ -230,3 +231,17 @@ def test_fifty_teams_of_a_thousand_services_make_a_small_tree(tmp_path: Path) ->
     branches = 1 + 50 + 2 + 1  # all, teams, two of them with a window, and it for the rest
     assert len(found) <= leaves * branches + 5
     assert len(files[names.ALERTMANAGER_YML]) < 600_000
+
+
+def test_amtool_is_asked_of_each_kind_of_route_once(build: Path) -> None:
+    routes = routes_of(build)
+    some = sampled([*routes, *routes])
+    assert some == sampled(routes)
+    for kind in ("alertname", "severity", "policy"):
+        assert {r["labels"].get(kind) for r in some} == {r["labels"].get(kind) for r in routes}
+    told = {tuple(r["receivers"]) for r in routes}
+    assert {tuple(r["receivers"]) for r in some} == told
+    muted = {tuple(r.get("people", {}).get("muted", ())) for r in routes}
+    assert {tuple(r.get("people", {}).get("muted", ())) for r in some} == muted
+    others = [{**r, "labels": {**r["labels"], "service": "another"}} for r in routes]
+    assert len(sampled([*routes, *others])) == len(some), "another service is no other kind"

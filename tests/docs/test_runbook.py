@@ -66,3 +66,33 @@ def test_the_catalogs_own_runbook_has_each_alert_of_each_service(tmp_path: Path)
     assert "3. " in front
     assert "https://runbooks.example.com/alerts#servicedown" in sections["ServiceDown: store"]
     assert "Severity P2. Team data." in sections["BackupFailed: nightly"]
+
+
+OTHER_NAMES = """\
+apiVersion: opsloop/v1
+processes:
+  uvicorn: {command: [a], port: 8000}
+services:
+  checkout: {team: shop, process: uvicorn, metrics: http}
+  away: {team: shop, targets: {static: ["a:1"]}, metrics: http}
+alerts:
+  QueueLong: {expr: "queue > 1", severity: P1, service: checkout, summary: Long}
+  Elsewhere: {expr: "queue > 2", severity: P1, service: away, summary: Long}
+"""
+
+
+@pytest.mark.parametrize("name", ["shop", "other names"])
+def test_logs_that_first_steps_name_are_there(name: str, tmp_path: Path) -> None:
+    catalog = catalogs.shop() if name == "shop" else catalogs.catalog_of(OTHER_NAMES, tmp_path)
+    text = compile_catalog(catalog, Options()).files["RUNBOOK.md"]
+    named = set(re.findall(r"`opsloop logs ([\w-]+)`", text))
+    parts = {"prometheus", "alertmanager", "engine"}
+    assert named == parts | (set(catalog.processes) - {"load"})
+    steps = dict(
+        re.findall(r"^## (.*?)\n.*?First steps\.\*\*\n(.*?)\n\n", text, re.MULTILINE | re.DOTALL)
+    )
+    if name != "shop":
+        assert "`opsloop logs uvicorn`" in steps["ServiceDown: checkout"]
+        assert "`opsloop logs uvicorn`" in steps["QueueLong: checkout"]
+        assert "journal" in steps["ServiceDown: away"]
+        assert "`opsloop logs`" in steps["Elsewhere: away"]
