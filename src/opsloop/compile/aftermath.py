@@ -122,7 +122,6 @@ class _Maker:
             summary=Wording.of("An incident of ", service, " is told already"),
             description=Wording.of(_MEANING[covers], service, "."),
             impact="None: nobody is told of this alert.",
-            graph='ALERTS{alertstate="firing"}',
         )
         own = {names.COVERS: covers} | ({PERIOD: str(period)} if period else {})
         return AlertRule(

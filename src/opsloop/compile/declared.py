@@ -155,7 +155,6 @@ def _probe(
             f" did not answer the probe {name} as it should."
         ),
         impact="Whoever comes this way is not served.",
-        graph=success,
     )
     # One that fails between two others is a lost packet.
     least = max(int(fails_for), 2 * int(probe.interval or catalog.stack.scrape_interval))
