@@ -68,9 +68,11 @@ remediation:
     restart-down:
       when: {alert: [ServiceDown], service: [api]}
       steps: [{restart: {scope: instance}}]
+      limits: {max_runs: 6, window: 1h}
     restart-on-errors:
       when: {alert: [HighErrorRate], service: [api]}
       steps: [{restart: {scope: service}}]
+      limits: {max_runs: 6, window: 1h}
 """
 # Parts of the catalog that are there when the model has them.
 MORE = {

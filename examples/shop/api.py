@@ -14,13 +14,16 @@ import threading
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
 from typing import Any
 
 import prometheus_client as prometheus
 import uvicorn
+from certificate import make
 from connections import Connections, NoDatabase
 from faults import BadFault, Switch, allowed, number, same, secret
 from psycopg.conninfo import make_conninfo
+from spool import FULL, Spool
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
@@ -32,7 +35,7 @@ QUEUE_LIMIT = 200  # requests that may wait, 5 s of work; more get 503 at once
 LEAST_CONNECTIONS = 3
 BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 MAX_BODY = 4096  # bytes
-FAULTS = ("kill", "hang", "errors", "latency", "leak", "clear")
+FAULTS = ("kill", "hang", "errors", "latency", "leak", "fill", "clear")
 
 Work = Callable[[Request], Awaitable[Response]]
 
@@ -59,6 +62,7 @@ class Signals:
         self.workers = self._gauge("shop_workers", "Requests that can be served at once.")
         self.busy = self._gauge("shop_workers_busy", "Requests being served.")
         self.queue = self._gauge("shop_queue_length", "Requests that wait for a worker.")
+        self.spool = self._gauge("shop_spool_used_ratio", "Share of the spool's quota in use.")
         self.workers.set(WORKERS)
         self.codes: Counter[str] = Counter()
         self.slow = 0  # took longer than 500 ms
@@ -84,8 +88,10 @@ class Signals:
 class Shop:
     """One instance: its queue, its connections, and what is broken on purpose."""
 
-    def __init__(self, connections: Connections) -> None:
+    def __init__(self, connections: Connections, spool: Spool) -> None:
         self.signals = Signals()
+        self.spool = spool
+        self.signals.spool.set_function(spool.used)
         self.connections = connections
         self._workers = asyncio.Semaphore(WORKERS)
         self._waiting = 0
@@ -155,10 +161,13 @@ class Shop:
         elif kind == "leak":
             count = int(number(values, "count", 1, 100, 100))
             self._held = await self.connections.leak(count)
+        elif kind == "fill":
+            self.spool.fill()
         else:
             self._error_share = self._extra_s = 0.0
             self._held = 0
             self.connections.mend()
+            self.spool.clear()
 
     def active(self) -> list[dict[str, Any]]:
         found: list[dict[str, Any]] = []
@@ -168,6 +177,8 @@ class Shop:
             found.append({"kind": "latency", "ms": round(self._extra_s * 1000)})
         if self._held:
             found.append({"kind": "leak", "count": self._held})
+        if self.spool.used() > FULL:
+            found.append({"kind": "fill", "share": round(self.spool.used(), 2)})
         return found
 
     # What the shop sells.
@@ -299,7 +310,12 @@ def main() -> None:
         options="-c statement_timeout=2000",
         sslmode="disable",
     )
-    shop = Shop(Connections(conninfo, max(LEAST_CONNECTIONS, WORKERS + 1)))
+    state = Path(os.environ.get("OPSLOOP_STATE", ".opsloop"))
+    certificate = state / "data" / "front.pem"
+    if options.slot == 0 and not certificate.exists():
+        make(certificate, days=90)
+    connections = Connections(conninfo, max(LEAST_CONNECTIONS, WORKERS + 1))
+    shop = Shop(connections, Spool(state / "data" / "spool"))
     uvicorn.run(
         application(shop, options.slot),
         host="127.0.0.1",

@@ -33,7 +33,9 @@ if TYPE_CHECKING:
     from opsloop.catalog.facts import EngineInput
     from opsloop.catalog.policy import Policy
     from opsloop.drivers.fleet import ProcessFleet
+    from opsloop.drivers.words import Words
     from opsloop.remediation.engine import Engine
+    from opsloop.remediation.ports import Fleet, Metrics
     from opsloop.store.sqlite import SqliteStore
     from opsloop.web.intake import Intake
     from opsloop.web.metrics import EngineMetrics, Facts
@@ -145,6 +147,7 @@ class EngineProcess:
 
     def _engine(self) -> Engine:
         from opsloop.compile.places import CATALOG_LINK
+        from opsloop.drivers.words import Words
         from opsloop.remediation.engine import Engine
 
         given = read_input(self.state)
@@ -153,16 +156,17 @@ class EngineProcess:
         )
         self.fleet.write_all_targets()
         self.policies = given.catalog.remediation.policies
-        beside = self.state / CATALOG_LINK  # an absolute path stands for itself
+        beside = (self.state / CATALOG_LINK).resolve()
+        words = Words.of(given.catalog, self.state, beside, self.ports)
         self.certificates = self._files_type(
-            {name: beside / c.file for name, c in given.catalog.certificates.items()}
+            {name: words.path(c.file) for name, c in given.catalog.certificates.items()}
         )
         return Engine(
             given,
             store=self.store,
             metrics=self._prometheus,
             alerts=self._alerts,
-            fleet=self.fleet,
+            fleet=all_drivers(self.fleet, words, self._prometheus),
             workers=self.workers,
             signals=self.metrics,
             holder=f"{socket.gethostname()}:{os.getpid()}",
@@ -249,6 +253,31 @@ def _annotations(store: SqliteStore, now: float) -> dict[tuple[str, ...], float]
     return found
 
 
+def all_drivers(fleet: Fleet, words: Words, metrics: Metrics) -> Fleet:
+    """Every kind of action with its driver, over the fleet of this runtime's instances."""
+    from opsloop.drivers.ansible import PlaybookDriver
+    from opsloop.drivers.clean import CleanDriver
+    from opsloop.drivers.conditions import ConditionDriver
+    from opsloop.drivers.dispatch import Dispatcher
+    from opsloop.drivers.script import ScriptDriver
+    from opsloop.drivers.webhook import WebhookDriver
+
+    script, looks = ScriptDriver(words), ConditionDriver(words, metrics)
+    return Dispatcher(
+        fleet,
+        {
+            "script": script,
+            "renew": script,
+            "backup": script,
+            "playbook": PlaybookDriver(words),
+            "webhook": WebhookDriver(words),
+            "clean": CleanDriver(words),
+            "check": looks,
+            "wait": looks,
+        },
+    )
+
+
 def reachable(bind: str) -> str:
     """The host by which parts that listen on `bind` are reached from this machine."""
     with contextlib.suppress(ValueError):
@@ -261,10 +290,14 @@ def reachable(bind: str) -> str:
 
 def run_engine(state: Path) -> None:
     """Serve until SIGTERM or SIGINT. Raises an OpsloopError when it cannot start."""
+    from opsloop.drivers.command import sweep
     from opsloop.web.server import listen_on, serve
 
     sys.setswitchinterval(SWITCH_S)
     with only_engine(state):
+        ended = sweep(state)
+        if ended:
+            log.warning("ended what actions of an engine that died left running: %s", ended)
         engine = EngineProcess(state, os.environ)
         try:
             sock = listen_on(engine.bind, engine.ports.engine)

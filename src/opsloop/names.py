@@ -81,6 +81,7 @@ BREAKER: Final = "breaker"  # the policy that stopped; `policy` would have the l
 PROBE: Final = "probe"
 COVERS: Final = "covers"  # on IncidentAftermath: which kind of alerts it stands before
 INTEGRATION: Final = "integration"  # on NotificationsFailing: slack, pagerduty, webhook, email
+MOUNTPOINT: Final = "mountpoint"
 
 # Metrics of our own that alerts read; backups by node-exporter, the others by the engine.
 BACKUP_SUCCESS: Final = "opsloop_backup_success"

@@ -31,7 +31,7 @@ notifications:
   slack: {channel: "https://hooks.slack.com/services/T0/B0/x"}
 remediation:
   policies:
-    restart: {when: {alert: [ServiceDwn]}, steps: [restart]}
+    restart: {when: {alert: [ServiceDwn]}, limits: {max_runs: 6, window: 1h}, steps: [restart]}
 """
 
 
@@ -78,8 +78,8 @@ services:
   web: {team: shop, targets: {static: [web]}}
 remediation:
   policies:
-    scale: {when: {alert: [HighLatency], service: [api]}, steps: [scale_out]}
-    slow: {when: {alert: [ServiceDown], service: [api]}, steps: [restart],
+    scale: {when: {alert: [HighLatency], service: [api]}, limits: {max_runs: 6, window: 1h}, steps: [scale_out]}
+    slow: {when: {alert: [ServiceDown], service: [api]}, limits: {max_runs: 6, window: 1h}, steps: [restart],
            verify: {hold: long, timeout: 5s}}
 """
     assert told(text, tmp_path) == [

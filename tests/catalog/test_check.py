@@ -46,12 +46,12 @@ def warnings(text: str, tmp_path: Path) -> list[str]:
         POLICIES + "    p: {when: {alert: [ServiceDown]}, mode: off, steps: [restart]}\n",
         # Special before general, and one alert each
         POLICIES
-        + "    a: {when: {alert: [ServiceDown], service: [api]}, steps: [restart]}\n"
-        + "    b: {when: {alert: [HighLatency], team: [shop]}, steps: [scale_out]}\n",
+        + "    a: {when: {alert: [ServiceDown], service: [api]}, limits: {max_runs: 6, window: 1h}, steps: [restart]}\n"
+        + "    b: {when: {alert: [HighLatency], team: [shop]}, limits: {max_runs: 6, window: 1h}, steps: [scale_out]}\n",
         # A long window is fine where a person decides
         "  slow: {team: shop, targets: {static: ['s:1']}, metrics: http, alerts: {window: 10m}}\n"
         + POLICIES
-        + "    a: {when: {alert: [HighErrorRate], service: [api]}, mode: approve, steps: [restart]}\n",
+        + "    a: {when: {alert: [HighErrorRate], service: [api]}, mode: approve, limits: {max_runs: 6, window: 1h}, steps: [restart]}\n",
         # Own selectors of every legal form
         (
             "  own:\n    team: shop\n    targets: {static: ['o:1']}\n    metrics:\n"
@@ -99,9 +99,9 @@ def test_nothing_is_said(text: str, tmp_path: Path) -> None:
         ),
         (
             POLICIES
-            + "    a: {when: {alert: [ServiceDown], service: [api]}, steps: [restart]}\n"
+            + "    a: {when: {alert: [ServiceDown], service: [api]}, limits: {max_runs: 6, window: 1h}, steps: [restart]}\n"
             + "    b: {when: {alert: [ServiceDown, HighLatency], service: [api]},"
-            + " steps: [restart]}\n",
+            + " steps: [restart], limits: {max_runs: 6, window: 1h}}\n",
             [
                 (
                     "11: remediation.policies.b.when: does not act on ServiceDown of 'api':"
@@ -111,7 +111,7 @@ def test_nothing_is_said(text: str, tmp_path: Path) -> None:
         ),
         (
             POLICIES
-            + "    a: {when: {alert: [ServiceDown], service: [api]}, steps: [restart],\n"
+            + "    a: {when: {alert: [ServiceDown], service: [api]}, limits: {max_runs: 6, window: 1h}, steps: [restart],\n"
             + "        verify: {hold: 4m, timeout: 5m}}\n",
             [
                 (

@@ -48,7 +48,8 @@ def warnings(text: str, tmp_path: Path) -> list[str]:
         HEAD + "processes:\n  web: {command: [w], port: 8000}\nservices:\n  web:\n    team: shop\n"
         "    process: web\n    metrics: http\n    slos:\n      a: {objective: 99%, sli: availability}\n"
         "remediation:\n  policies:\n    burn:\n      when:\n        alert: [SLOBurnRateCritical,"
-        " SLOBurnRateHigh, SLODataMissing]\n      mode: approve\n      steps: [restart]\n",
+        " SLOBurnRateHigh, SLODataMissing]\n      mode: approve\n      steps: [restart]\n"
+        "      limits: {max_runs: 6, window: 1h}\n",
     ],
 )  # fmt: skip
 def test_fine(text: str, tmp_path: Path) -> None:

@@ -79,7 +79,7 @@ def test_a_folder_is_merged_by_name(tmp_path: Path) -> None:
     )
     (tmp_path / "05-policies.yaml").write_text(
         "remediation:\n  mode: auto\n  policies:\n"
-        "    first: {when: {alert: [ServiceDown], service: [api]}, steps: [restart]}\n"
+        "    first: {when: {alert: [ServiceDown], service: [api]}, limits: {max_runs: 6, window: 1h}, steps: [restart]}\n"
     )
     (tmp_path / ".hidden.yaml").write_text("nonsense")
     (tmp_path / "notes.txt").write_text("nonsense")

@@ -68,17 +68,27 @@ def test_every_line_has_a_comment() -> None:
 
 
 def test_the_commented_examples_are_right_too(tmp_path: Path) -> None:
-    """Taken out of their comments they are a service and a policy that load."""
+    """Taken out of their comments they are a service and policies that load."""
     text = scaffold(Found())
     for line in text.splitlines():
         if line.startswith("#   ") or line == "# services:":
             text = text.replace(line, line[2:])
-    # The example of a service has no process, so its policy is refused for that alone.
-    assert "  policies:" in text.splitlines()[-4]
-    text = text.replace("    steps: [restart]", "    steps: [restart]\n      mode: off")
+    # The example of a service has no process, and there is no certificate: each is refused for
+    # that alone.
+    text = text.replace("\n      limits:", "\n      mode: off\n      limits:")
     loaded = loads(text, tmp_path)
     assert list(loaded.catalog.services) == ["api"]
-    assert list(loaded.catalog.remediation.policies) == ["restart-down"]
+    assert list(loaded.catalog.remediation.policies) == [
+        "clean-disk", "restart-down", "scale-on-latency", "renew-certificate", "rerun-backup"
+    ]  # fmt: skip
+
+
+def test_what_it_may_do_by_itself_is_only_told(tmp_path: Path) -> None:
+    """The one shipped policy that can act on any machine does not, until a person says so."""
+    loaded = loads(scaffold(Found()), tmp_path)
+    assert loaded.catalog.remediation.mode_of("clean-disk") == "dry-run"
+    elsewhere = loads(scaffold(FOUND), tmp_path)
+    assert elsewhere.catalog.remediation.policies == {}
 
 
 texts = st.text(max_size=60)

@@ -33,7 +33,7 @@ notifications:
 remediation:
   mode: auto
   policies:
-    restart-down: {when: {alert: [ServiceDown], service: [api]}, steps: [restart], verify: {hold: 1s}}
+    restart-down: {when: {alert: [ServiceDown], service: [api]}, limits: {max_runs: 6, window: 1h}, steps: [restart], verify: {hold: 1s}}
 """
 
 

@@ -30,7 +30,7 @@ hosts:
   local: {}
 remediation:
   policies:
-    look: {when: {alert: [ServiceDown]}, steps: [restart]}
+    look: {when: {alert: [ServiceDown]}, limits: {max_runs: 6, window: 1h}, steps: [restart]}
 """
 
 NO_POLICIES = """\
@@ -188,10 +188,10 @@ alerts:
 remediation:
   mode: auto
   policies:
-    unstick: {when: {alert: [QueueStuck, HighErrorRate], service: [queue]}, steps: [{restart: {scope: service}}, scale_out]}
-    data-down: {when: {alert: [ServiceDown], team: [data], service: [queue]}, mode: approve, steps: [restart]}
-    down: {when: {alert: [ServiceDown, HighLatency], service: [store, queue]}, mode: dry-run, steps: [restart]}
-    never: {when: {alert: [HighErrorRate], service: [queue]}, mode: "off", steps: [restart]}
+    unstick: {when: {alert: [QueueStuck, HighErrorRate], service: [queue]}, limits: {max_runs: 6, window: 1h}, steps: [{restart: {scope: service}}, scale_out]}
+    data-down: {when: {alert: [ServiceDown], team: [data], service: [queue]}, mode: approve, limits: {max_runs: 6, window: 1h}, steps: [restart]}
+    down: {when: {alert: [ServiceDown, HighLatency], service: [store, queue]}, mode: dry-run, limits: {max_runs: 6, window: 1h}, steps: [restart]}
+    never: {when: {alert: [HighErrorRate], service: [queue]}, mode: "off", limits: {max_runs: 6, window: 1h}, steps: [restart]}
 """
 
 # Promises over several periods, of services with selectors of their own too.
@@ -235,7 +235,7 @@ def many(count: int) -> str:
         "remediation:",
         "  mode: auto",
         "  policies:",
-        "    down: {when: {alert: [ServiceDown, HighErrorRate]}, steps: [restart]}",
+        "    down: {when: {alert: [ServiceDown, HighErrorRate]}, limits: {max_runs: 6, window: 1h}, steps: [restart]}",
     ]
     return "\n".join(lines) + "\n"
 

@@ -43,6 +43,7 @@ remediation:
     restart:
       when: {alert: [ServiceDown, HighErrorRate], service: [api, web, idle]}
       steps: [restart]
+      limits: {max_runs: 6, window: 1h}
       verify: {hold: 1s}
 """
 # Its grace is 3.5 s: 2 scrapes and a time-out, hold, 2 evaluations.

@@ -30,7 +30,7 @@ services:
 remediation:
   mode: auto
   policies:
-    restart: {{when: {{alert: [ServiceDown], service: [proc]}}, steps: [restart]}}
+    restart: {{when: {{alert: [ServiceDown], service: [proc]}}, limits: {{max_runs: 6, window: 1h}}, steps: [restart]}}
 """
 METRICS = b"""\
 # TYPE http_requests_total counter

@@ -59,7 +59,7 @@ notifications:
 remediation:
   mode: auto
   policies:
-    shop-down: {when: {alert: [ServiceDown], team: [shop]}, steps: [restart]}
+    shop-down: {when: {alert: [ServiceDown], team: [shop]}, limits: {max_runs: 6, window: 1h}, steps: [restart]}
 """
 
 

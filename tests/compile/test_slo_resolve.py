@@ -220,7 +220,7 @@ services:
   job: {team: b, targets: {static: ["j:1"]}, metrics: http, slos: {up: {objective: 99%, sli: availability}}}
 remediation:
   policies:
-    burn: {when: {alert: [SLOBurnRateCritical, SLODataMissing], service: [web, api]}, mode: approve, steps: [restart]}
+    burn: {when: {alert: [SLOBurnRateCritical, SLODataMissing], service: [web, api]}, mode: approve, limits: {max_runs: 6, window: 1h}, steps: [restart]}
 """
 
 

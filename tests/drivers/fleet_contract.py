@@ -7,21 +7,22 @@ from __future__ import annotations
 
 import os
 import signal
-import threading
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Protocol
 
 import pytest
 
 from opsloop.errors import DriverError
 from opsloop.remediation.plan import Action
-from opsloop.remediation.ports import Fleet, StepResult
+from opsloop.remediation.ports import Fleet
+from tests.drivers.driver_contract import DriverContract, DriverRig
 from tests.support.wait import wait_until
 
 LIMIT_S = 30.0
 
 
-class Rig(Protocol):
+class Rig(DriverRig, Protocol):
     """A real service behind a driver."""
 
     @property
@@ -78,8 +79,15 @@ def scale(kind: str, wanted: int, limit_s: float = LIMIT_S) -> Action:
     )
 
 
-class FleetContract:
-    """Needs the fixture `rig`."""
+class FleetContract(DriverContract):
+    """Needs the fixture `rig`, which is a DriverRig too."""
+
+    def two(self, rig: DriverRig) -> list[Action]:
+        good = rig.good()
+        first, _, number = good.target.rpartition("-")
+        host, _, port = good.address.rpartition(":")
+        target, address = f"{first}-{int(number) + 1}", f"{host}:{int(port) + 1}"
+        return [good, replace(good, target=target, address=address)]
 
     # Inventory
 
@@ -191,30 +199,6 @@ class FleetContract:
         with pytest.raises(DriverError) as caught:
             rig.fleet.perform(action, 1)
         assert not caught.value.started
-
-    def test_an_old_token_does_nothing(self, rig: Rig) -> None:
-        rig.fleet.perform(restart(rig), 5)
-        before = rig.pid(0)
-        with pytest.raises(DriverError, match="token 4 is stale") as caught:
-            rig.fleet.perform(restart(rig), 4)
-        assert not caught.value.started
-        assert rig.pid(0) == before
-
-    def test_two_instances_at_once(self, rig: Rig) -> None:
-        before = [rig.pid(0), rig.pid(1)]
-        results: list[StepResult] = []
-        threads = [
-            threading.Thread(
-                target=lambda n=n: results.append(rig.fleet.perform(restart(rig, n), n + 1))
-            )
-            for n in range(2)
-        ]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join(60)
-        assert [r.ok for r in results] == [True, True]
-        assert not {rig.pid(0), rig.pid(1)} & {0, *before}
 
     # Scale
 

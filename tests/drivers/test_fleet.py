@@ -141,6 +141,32 @@ class SupervisedRig:
             return []
         return [t for group in json.loads(path.read_text()) for t in group["targets"]]
 
+    # As a rig of any driver
+
+    @property
+    def driver(self) -> ProcessFleet:
+        return self.fleet
+
+    def good(self) -> Action:
+        return restart(self)
+
+    def bad(self) -> Action:
+        self.mode(0, "crash")
+        return restart(self)
+
+    def slow(self) -> Action:
+        self.mode(0, "deaf")
+        return restart(self, limit_s=1.0)
+
+    def impossible(self) -> Action:
+        return Action("restart", "web", "engine:engine", self.address(0))
+
+    def effects(self) -> int:
+        return sum(self.starts(slot) for slot in range(2))
+
+    def quiet(self) -> bool:
+        return True  # what it started is the instance itself
+
     def close(self) -> None:
         self.process.kill()  # its children die with it, by --pdeathsig
         self.process.wait(30)

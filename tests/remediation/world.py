@@ -264,6 +264,8 @@ class World:
         return self.now - (self.now - T0 + 1) % self.scrape_s
 
     def answer(self, expr: str) -> list[Sample]:
+        if expr in self.series:
+            return [Sample(labels, value) for labels, value in self.series[expr]]
         if expr == "down":
             return [self._of(t, 0) for t, up in self.up.items() if not up]
         if expr == "down_fresh":

@@ -6,12 +6,21 @@ import re
 from collections.abc import Iterator
 
 from opsloop import names
+from opsloop.catalog import check_steps
 from opsloop.catalog.explain import nearest
 from opsloop.catalog.fieldpath import Path
 from opsloop.catalog.findings import Scope
 from opsloop.catalog.model import Catalog, Metrics, Service
-from opsloop.catalog.policy import Policy, Step
+from opsloop.catalog.policy import Policy
 from opsloop.catalog.slo import BurnPair, pairs_of
+from opsloop.catalog.subject import (
+    BACKUP_ALERTS,
+    CERTIFICATE_ALERTS,
+    HOST_ALERTS,
+    Subject,
+    SubjectKind,
+    kind_of,
+)
 from opsloop.catalog.units import Duration
 
 BURN_ALERTS = (names.SLO_BURN_CRITICAL, names.SLO_BURN_HIGH)
@@ -22,16 +31,16 @@ SIGNAL_ALERTS = (
     names.SERVICE_DOWN, names.HIGH_ERROR_RATE, names.HIGH_LATENCY, names.CONNECTIONS_HIGH
 )  # fmt: skip
 SERVICE_ALERTS = SIGNAL_ALERTS + SLO_ALERTS
+WATCHED_ALERTS = HOST_ALERTS + CERTIFICATE_ALERTS + BACKUP_ALERTS
 OTHER_ALERTS = (
-    names.DISK_FULL, names.DISK_WILL_FILL, names.MEMORY_HIGH, names.CLOCK_SKEW,
-    names.PROBE_FAILING, names.CERTIFICATE_EXPIRING, names.CERTIFICATE_UNREADABLE,
-    names.BACKUP_FAILED, names.BACKUP_STALE, names.BACKUP_MISSING,
+    names.CLOCK_SKEW, names.PROBE_FAILING,
     names.HOST_DOWN, names.EXPORTER_DOWN, names.MONITORING_DOWN, names.ENGINE_DOWN, names.ENGINE_STUCK,
     names.SCRAPE_SLOW, names.SAMPLES_DROPPED, names.RULES_FAILING, names.RULES_MISSED,
     names.NOTIFICATIONS_FAILING, names.TSDB_TROUBLE, names.CONFIG_REJECTED, names.WATCHDOG,
     names.INCIDENT_AFTERMATH,
 )  # fmt: skip
-SHIPPED_ALERTS = SERVICE_ALERTS + OTHER_ALERTS
+SHIPPED_ALERTS = SERVICE_ALERTS + WATCHED_ALERTS + OTHER_ALERTS
+KINDS: tuple[SubjectKind, ...] = ("service", "host", "certificate", "backup")
 LONGEST_WINDOW = Duration(60_000)  # of an alert with an automatic policy
 LONGEST_GRACE = Duration(180_000)  # that people are not told
 FASTEST_BURN = Duration(300_000)  # of the other alerts of objectives
@@ -40,20 +49,21 @@ _RANGE = re.compile(r"\[\s*([0-9a-z]+)\s*(?::[^\]]*)?\]")
 
 def policies(scope: Scope) -> None:
     catalog = scope.catalog
-    met: dict[tuple[str, str], str] = {}  # (alert, service) -> the policy that acts on it
+    met: dict[tuple[str, Subject], str] = {}  # (alert, subject) -> the policy that acts on it
     for name, policy in catalog.remediation.policies.items():
         path = ("remediation", "policies", name)
         known = _references(scope, path, policy)
-        _limits(scope, path, policy)
+        _limits(scope, path, name, policy)
         if catalog.remediation.mode_of(name) == "off" or not known:
+            check_steps.steps(scope, path, policy, ())
             continue
         pairs = list(_pairs(catalog, policy))
         if not pairs:
             scope.error(
                 (*path, "when"),
-                "no alert of any service is met by this",
+                f"no alert of any {_kinds(policy)} is met by this",
                 "these services do not have these alerts: see their metrics: and alerts:",
-                reads=[("services",)],
+                reads=[(f"{kind}s",) for kind in KINDS],
             )
             continue
         own = [pair for pair in pairs if met.setdefault(pair, name) == name]
@@ -65,16 +75,24 @@ def policies(scope: Scope) -> None:
                 "put the special policy before the general one",
             )
             continue
-        for alert, service in pairs:
-            if met[alert, service] == name:
+        for alert, subject in pairs:
+            if met[alert, subject] == name:
                 continue
+            of = repr(subject.name) if subject.kind == "service" else str(subject)
             scope.warning(
                 (*path, "when"),
-                f"does not act on {alert} of {service!r}: {met[alert, service]!r} above it does",
+                f"does not act on {alert} of {of}: {met[alert, subject]!r} above it does",
             )
-        _steps(scope, path, policy, sorted({service for _, service in own}))
+        subjects = sorted({s for _, s in own}, key=lambda s: (s.kind, s.name))
+        check_steps.steps(scope, path, policy, subjects)
+        check_steps.radius(scope, path, policy, subjects)
         if catalog.remediation.mode_of(name) == "auto":
-            _windows(scope, path, policy, own)
+            of_services = [(a, s.name) for a, s in own if s.kind == "service"]
+            _windows(scope, path, policy, of_services)
+
+
+def _kinds(policy: Policy) -> str:
+    return " or ".join(dict.fromkeys(kind_of(a) for a in policy.when.alert))
 
 
 def occurs(catalog: Catalog, alert: str, service: str) -> bool:
@@ -104,17 +122,29 @@ def _burns(service: Service, alert: str) -> list[BurnPair]:
     return [p for slo in service.slos.values() for p in pairs_of(slo) if p.kind == kind]
 
 
-def _pairs(catalog: Catalog, policy: Policy) -> Iterator[tuple[str, str]]:
-    """Every (alert, service) that `policy` selects, whoever acts on it."""
+def _pairs(catalog: Catalog, policy: Policy) -> Iterator[tuple[str, Subject]]:
+    """Every (alert, subject) that `policy` selects, whoever acts on it."""
     when = policy.when
-    for service, given in catalog.services.items():
-        if when.service and service not in when.service:
-            continue
-        for alert in dict.fromkeys(when.alert):
+    for alert in dict.fromkeys(when.alert):
+        kind = kind_of(alert)
+        there: list[str] = sorted(getattr(catalog, f"{kind}s"))
+        if kind == "service":
+            there = list(catalog.services)
+        for name in there:
+            subject = Subject(kind, name)
             own = catalog.alerts.get(alert)
-            team = (own.team if own is not None else None) or given.team
-            if (not when.team or team in when.team) and occurs(catalog, alert, service):
-                yield alert, service
+            team = (own.team if own is not None else None) or catalog.team_of(subject)
+            wanted = not when.names(kind) or name in when.names(kind)
+            if wanted and (not when.team or team in when.team) and _occurs(catalog, alert, subject):
+                yield alert, subject
+
+
+def _occurs(catalog: Catalog, alert: str, subject: Subject) -> bool:
+    if subject.kind == "service":
+        return occurs(catalog, alert, subject.name)
+    if alert == names.DISK_WILL_FILL:
+        return catalog.hosts[subject.name].disk_will_fill is not False
+    return True
 
 
 def _references(scope: Scope, path: Path, policy: Policy) -> bool:
@@ -128,9 +158,9 @@ def _references(scope: Scope, path: Path, policy: Policy) -> bool:
             fine = False
         elif alert in OTHER_ALERTS:
             scope.error(
-                where, f"{alert} is not an alert of a service, so the loop cannot act on it",
-                f"it acts on {', '.join(SIGNAL_ALERTS)}, on alerts of objectives and on alerts of"
-                " your own with service:",
+                where, f"{alert} is not an alert that the loop can act on",
+                f"it acts on {', '.join(SIGNAL_ALERTS + WATCHED_ALERTS)}, on alerts of objectives"
+                " and on alerts of your own with service:",
             )  # fmt: skip
             fine = False
         elif alert in catalog.alerts and catalog.alerts[alert].service is None:
@@ -141,23 +171,47 @@ def _references(scope: Scope, path: Path, policy: Policy) -> bool:
             fine = False
         elif alert not in SHIPPED_ALERTS and alert not in catalog.alerts:
             fine = False  # broken, and told so
-    for i, service in enumerate(policy.when.service):
-        there = scope.refer((*at, "service", i), "services", service, "service")
-        fine = fine and there and service in catalog.services
-    teams = {s.team for s in catalog.services.values()}
+    fine = _selection(scope, at, policy) and fine
+    subjects = [Subject(k, n) for k in KINDS for n in getattr(catalog, f"{k}s")]
+    teams = {team for s in subjects if (team := catalog.team_of(s))}
     teams |= {a.team for a in catalog.alerts.values() if a.team}
     for i, team in enumerate(policy.when.team):
         if team not in teams:
             scope.error(
-                (*at, "team", i), f"no service has team {team!r}", nearest(team, teams),
+                (*at, "team", i), f"nothing has team {team!r}", nearest(team, teams),
                 reads=[("services",)],
             )  # fmt: skip
             fine = False
     return fine
 
 
-def _limits(scope: Scope, path: Path, policy: Policy) -> None:
+def _selection(scope: Scope, at: Path, policy: Policy) -> bool:
+    """Whether what narrows `when` is there, and narrows something."""
+    when, fine = policy.when, True
+    about = {kind_of(alert) for alert in when.alert}
+    for kind in KINDS:
+        declared: dict[str, object] = getattr(scope.catalog, f"{kind}s")
+        for i, name in enumerate(when.names(kind)):
+            there = scope.refer((*at, kind, i), f"{kind}s", name, kind)
+            fine = fine and there and name in declared
+        if when.names(kind) and kind not in about:
+            scope.error((*at, kind), f"none of its alerts is about a {kind}", "remove it")
+            fine = False
+    for field in (*KINDS, "team"):
+        if field in when.model_fields_set and not getattr(when, field):
+            scope.error((*at, field), "is empty: that is not all of them", "leave it out for any")
+            fine = False
+    return fine
+
+
+def _limits(scope: Scope, path: Path, name: str, policy: Policy) -> None:
     limits, verify = policy.limits, policy.verify
+    acts = scope.catalog.remediation.mode_of(name) in ("auto", "approve")
+    if acts and "limits" not in policy.model_fields_set:
+        scope.error(
+            path, "acts, and has no limits", "write limits: {max_runs: 6, window: 1h}",
+            reads=[("remediation", "mode"), (*path, "mode")],
+        )  # fmt: skip
     if verify.timeout <= verify.hold:
         scope.error(
             (*path, "verify", "timeout"),
@@ -175,59 +229,11 @@ def _limits(scope: Scope, path: Path, policy: Policy) -> None:
         )
     if limits.max_share <= 0:
         scope.error((*path, "limits", "max_share"), "must be more than 0%")
-    for i, step in enumerate(policy.steps):
-        at = (*path, "steps", i)
-        if step.timeout == 0:
-            scope.error((*at, "timeout"), "must be longer than 0")
-        elif step.restart is not None and step.restart.stop_wait >= step.timeout:
-            scope.error(
-                (*at, "restart", "stop_wait"),
-                f"{step.restart.stop_wait} is not shorter than the step's timeout, {step.timeout}",
-                reads=[(*at, "timeout")],
-            )
     if policy.scale_in_after is not None and not any(s.scale_out for s in policy.steps):
         scope.error(
             (*path, "scale_in_after"), "there is no scale_out step to take back", "remove it",
             reads=[(*path, "steps")],
         )  # fmt: skip
-
-
-def _steps(scope: Scope, path: Path, policy: Policy, services: list[str]) -> None:
-    """Each step can act on each service that the policy acts on."""
-    for i, step in enumerate(policy.steps):
-        for service in services:
-            reason = _cannot(scope.catalog, step, service)
-            if reason:
-                hint = (
-                    ""
-                    if policy.when.service
-                    else "name the services that it is for in when.service"
-                )
-                process = scope.catalog.services[service].process
-                scope.error(
-                    (*path, "steps", i, step.kind), f"cannot act on service {service!r}: {reason}",
-                    hint, reads=[("services", service), ("processes", process or "")],
-                )  # fmt: skip
-
-
-def _cannot(catalog: Catalog, step: Step, service: str) -> str:
-    process = catalog.process_of(service) if _process_known(catalog, service) else None
-    if process is None:
-        return "it has no process"
-    if step.restart is not None:
-        return ""
-    instances, most = catalog.services[service].instances, catalog.max_instances(service) or 1
-    if most <= 1:
-        return "its process has one slot" if process.slots == 1 else "instances.max is 1"
-    if step.scale_out is not None and instances.wanted >= most:
-        return f"all {most} of its instances run already"
-    if step.scale_in is not None and instances.wanted <= instances.min:
-        return f"no fewer than the {instances.wanted} that run are allowed"
-    return ""
-
-
-def _process_known(catalog: Catalog, service: str) -> bool:
-    return (catalog.services[service].process or "") in catalog.processes
 
 
 def _windows(scope: Scope, path: Path, policy: Policy, pairs: list[tuple[str, str]]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from opsloop.catalog import check_steps
 from opsloop.catalog.findings import Scope
 from opsloop.catalog.units import Duration
 
@@ -14,6 +15,8 @@ def certificates(scope: Scope) -> None:
         if given.service is not None:
             scope.refer((*path, "service"), "services", given.service, "service")
         _some(scope, (*path, "expires_within"), given.expires_within)
+        if given.renew:
+            check_steps.command(scope, (*path, "renew"), given.renew)
         if any(c in given.file for c in "\n\r\0"):
             scope.error((*path, "file"), "has a line break in it")
 
@@ -23,6 +26,8 @@ def backups(scope: Scope) -> None:
         path = ("backups", name)
         if given.service is not None:
             scope.refer((*path, "service"), "services", given.service, "service")
+        if given.command:
+            check_steps.command(scope, (*path, "command"), given.command)
         if given.every < _LEAST_EVERY:
             scope.error((*path, "every"), f"must be at least {_LEAST_EVERY}", "write 24h")
 

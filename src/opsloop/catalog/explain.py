@@ -26,6 +26,8 @@ PATTERNS = {
     r"^(([01]\d|2[0-3]):[0-5]\d|24:00)$": "a time of day as 22:30, or 24:00",
     r"^[^\r\n]*$": "one line",
     r"^[A-Za-z0-9_+\-/]{1,64}$": "a time zone as Europe/Berlin",
+    r"^[A-Za-z_][A-Za-z0-9_]{0,63}$": "letters, digits and underscores, no digit first, 64 at most",
+    r"^[^/\s]+:[^/\s]+(/\S*)?$": "host:port, or host:port/path for one that answers over HTTP",
     r"^[A-Z][A-Za-z0-9]{1,63}$": "letters and digits, a capital first, as QueueStuck",
 }
 

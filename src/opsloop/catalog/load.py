@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from opsloop import names
-from opsloop.catalog import check, check_notify, files, merge, validate
+from opsloop.catalog import check, check_notify, check_steps, files, merge, validate
 from opsloop.catalog.model import Catalog
 from opsloop.catalog.places import Places
 from opsloop.catalog.units import Duration
@@ -62,6 +62,7 @@ def load(
             outcome.catalog, settings, places, declared=outcome.declared, broken=outcome.broken
         )
         check_notify.files(findings, reading.directory)
+        check_steps.files(findings, reading.directory)
         problems += findings.errors
         warnings = findings.warnings
     if problems or outcome.catalog is None:

@@ -10,6 +10,8 @@ from opsloop.catalog.console import Console
 from opsloop.catalog.notify import Notifications
 from opsloop.catalog.policy import Remediation
 from opsloop.catalog.slo import RETENTION_UNSET, SLO, required_retention
+from opsloop.catalog.steps import Argv
+from opsloop.catalog.subject import Subject
 from opsloop.catalog.units import Duration, Share
 
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9-]{0,47}$")]
@@ -200,8 +202,9 @@ class Probe(Model):
 class Certificate(Model):
     """A certificate in a file that the engine reads; with several in it, the first to expire."""
 
-    file: Text  # PEM, relative to the catalog's folder
+    file: Text  # PEM, relative to the catalog's folder; {state} is the stack's state folder
     expires_within: Duration = EXPIRES_WITHIN
+    renew: Argv | None = None  # the command that a `renew` step runs; words as in a script's
     service: Name | None = None
     team: Name | None = None  # unset: the service's, else platform
 
@@ -210,6 +213,7 @@ class Backup(Model):
     """A backup that `opsloop backup-run NAME` runs, and how often it must succeed."""
 
     every: Duration
+    command: Argv | None = None  # what a `backup` step runs; words as in a script's
     grace: Duration | None = None  # how late it may be; unset: a quarter of `every`
     service: Name | None = None
     team: Name | None = None  # unset: the service's, else platform
@@ -300,6 +304,27 @@ class Catalog(Model):
     def process_of(self, service: str) -> Process | None:
         name = self.services[service].process
         return self.processes[name] if name else None
+
+    def team_of(self, subject: Subject) -> str | None:
+        """Whose it is; None for what is not in the catalog."""
+        if subject.kind == "host":
+            host = self.hosts.get(subject.name)
+            return host.team if host else None
+        given: Certificate | Backup | None = None
+        if subject.kind == "certificate":
+            given = self.certificates.get(subject.name)
+        elif subject.kind == "backup":
+            given = self.backups.get(subject.name)
+        service = given.service if given else subject.name
+        if given is not None and given.team:
+            return given.team
+        owner = self.services.get(service or "")
+        return owner.team if owner else ("platform" if given else None)
+
+    def policy_for(self, alert: str, subject: Subject | None) -> str | None:
+        """The policy that meets a shipped alert about `subject`, or None."""
+        team = self.team_of(subject) if subject is not None else None
+        return self.remediation.meeting_subject(alert, subject, team)
 
     def max_instances(self, service: str) -> int | None:
         process = self.process_of(service)

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
+from opsloop.catalog.steps import Step
+from opsloop.catalog.subject import Subject, SubjectKind
 from opsloop.catalog.units import Duration, Share
 
 Mode = Literal["off", "dry-run", "approve", "auto"]
 PolicyName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9-]{0,47}$")]
-_Label = Annotated[str, StringConstraints(pattern=r"^[a-zA-Z_][a-zA-Z0-9_]*$")]
-
-
 SHORTEST_KEEP = Duration(86_400_000)
 
 
@@ -25,62 +23,16 @@ class When(PolicyModel):
     """Which alerts: every given field must meet; within a field one is enough."""
 
     alert: Annotated[list[str], Field(min_length=1)]
-    service: list[str] = []  # empty: any service
+    service: list[str] = []  # not given: any service
+    host: list[str] = []  # the same of alerts about hosts, certificates and backups
+    certificate: list[str] = []
+    backup: list[str] = []
     team: list[str] = []
 
-
-class Restart(PolicyModel):
-    """Restart what is broken: the alert's instance, or the service's instances one by one."""
-
-    scope: Literal["instance", "service"] = "instance"
-    stop_wait: Duration = Duration(0)  # SIGTERM, this long, then SIGKILL; 0: SIGKILL at once
-
-
-class ScaleOut(PolicyModel):
-    by: Annotated[int, Field(ge=1, le=16)] = 1
-
-
-class ScaleIn(PolicyModel):
-    by: Annotated[int, Field(ge=1, le=16)] = 1
-
-
-STEP_KINDS = ("restart", "scale_out", "scale_in")
-
-
-class Step(PolicyModel):
-    """One rung of the ladder: exactly one kind of action."""
-
-    restart: Restart | None = None
-    scale_out: ScaleOut | None = None
-    scale_in: ScaleIn | None = None
-    timeout: Duration = Duration(60_000)  # of each action of the step
-    idempotent: bool | None = None  # unset: the kind's own (restart yes, scale by store yes)
-
-    @property
-    def kind(self) -> str:
-        return next(k for k in STEP_KINDS if getattr(self, k) is not None)
-
-    @model_validator(mode="before")
-    @classmethod
-    def _bare_kind(cls, value: object) -> object:
-        """`restart:` with nothing behind it means its defaults; `- restart` too."""
-        if isinstance(value, str):
-            return {value: {}}
-        if isinstance(value, Mapping):
-            kinds = [k for k in STEP_KINDS if k in value]
-            if len(kinds) == 1 and value[kinds[0]] is None:
-                return {**value, kinds[0]: {}}
-        return value
-
-    @model_validator(mode="after")
-    def _one_kind(self) -> Step:
-        kinds = [k for k in STEP_KINDS if getattr(self, k) is not None]
-        if len(kinds) != 1:
-            raise ValueError(
-                "a step has exactly one of restart, scale_out, scale_in"
-                + (f", not {' and '.join(kinds)}" if kinds else "")
-            )
-        return self
+    def names(self, kind: SubjectKind) -> list[str]:
+        """Which subjects of this kind; empty: any."""
+        found: list[str] = getattr(self, kind)
+        return found
 
 
 class Limits(PolicyModel):
@@ -135,16 +87,22 @@ class Remediation(PolicyModel):
     def meeting(self, alert: str, service: str | None, team: str | None) -> str | None:
         """The name of the first policy that meets an alert of this service, or None.
 
-        A policy with mode off meets nothing. An alert without a service is met by none:
-        the loop has nothing to act on.
+        An alert without a service is met by none: the loop has nothing to act on.
         """
-        if service is None:
+        return self.meeting_subject(alert, Subject("service", service) if service else None, team)
+
+    def meeting_subject(self, alert: str, subject: Subject | None, team: str | None) -> str | None:
+        """The name of the first policy that meets an alert about this, or None.
+
+        A policy with mode off meets nothing.
+        """
+        if subject is None:
             return None
         for name, policy in self.policies.items():
             when = policy.when
             if self.mode_of(name) == "off" or alert not in when.alert:
                 continue
-            if when.service and service not in when.service:
+            if when.names(subject.kind) and subject.name not in when.names(subject.kind):
                 continue
             if when.team and team not in when.team:
                 continue

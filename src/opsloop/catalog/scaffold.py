@@ -89,15 +89,52 @@ def scaffold(found: Found, answers: Answers | None = None) -> str:
         ("", ""),
         ("remediation:", "what the loop may do by itself"),
         (f"  mode: {answers.mode}", "off, dry-run (says what it would do), approve or auto"),
-        ("", "  policies:                           # which alert leads to which steps"),
-        ("", "    restart-down:                     # for a service with process:"),
-        ("", "      when: {alert: [ServiceDown], service: [api]}"),
-        ("", "      steps: [restart]"),
+        *_policies(found),
     ]
     if found.notes:
         lines += [("", ""), ("", "Also seen here, and left to you:")]
         lines += [("", f"- {_one_line(note)}") for note in found.notes]
     return "".join(_line(code, comment) for code, comment in lines)
+
+
+def _policies(found: Found) -> list[tuple[str, str]]:
+    """Shipped policies: those that can act here as they are, and the others to be filled in."""
+    lines = [("  policies:", "which alert leads to which steps")]
+    if found.node_exporters:  # another exporter may be of another machine: nothing is deleted there
+        lines = [("", "  policies:                           # which alert leads to which steps")]
+    else:
+        lines += [
+            ("    clean-disk:", "`opsloop policy clean` lists what it would delete"),
+            ("      when: {alert: [DiskFull, DiskWillFill], host: [local]}", "of this machine"),
+            ("      steps:", "tried in this order until one helped"),
+            ("        - clean:", "deletes old files here; links are never followed"),
+            ("            rules:", "all that a rule says must hold; `keep` newest stay"),
+            (
+                '              - {folder: /var/log, pattern: "*.gz", older_than: 30d, keep: 5}',
+                "yours",
+            ),
+            ("      limits: {max_runs: 2, window: 6h}", "no policy acts without limits"),
+        ]
+    return [
+        *lines,
+        ("", "    restart-down:                     # for a service with process:"),
+        ("", "      when: {alert: [ServiceDown], service: [api]}"),
+        ("", "      steps: [restart]"),
+        ("", "      limits: {max_runs: 6, window: 1h, max_share: 50%}"),
+        ("", "    scale-on-latency:                 # for one with more slots than it wants"),
+        ("", "      when: {alert: [HighLatency], service: [api]}"),
+        ("", "      steps: [scale_out]"),
+        ("", "      limits: {max_runs: 6, window: 1h}"),
+        ("", "      scale_in_after: 10m"),
+        ("", "    renew-certificate:                # runs certificates.NAME.renew"),
+        ("", "      when: {alert: [CertificateExpiring]}"),
+        ("", "      steps: [renew]"),
+        ("", "      limits: {max_runs: 2, window: 24h}"),
+        ("", "    rerun-backup:                     # runs backups.NAME.command"),
+        ("", "      when: {alert: [BackupFailed, BackupStale, BackupMissing]}"),
+        ("", "      steps: [{backup: {}, timeout: 1h}]"),
+        ("", "      limits: {max_runs: 3, window: 24h}"),
+    ]
 
 
 def _services(services: tuple[FoundService, ...], team: str) -> list[tuple[str, str]]:

@@ -6,8 +6,8 @@ from typing import Any
 
 from opsloop.catalog import fields
 from opsloop.catalog.model import Catalog
-from opsloop.catalog.policy import STEP_KINDS
 from opsloop.catalog.slo import SLI_KINDS
+from opsloop.catalog.steps import BARE, STEP_KINDS
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 TITLE = "opsloop catalog, opsloop/v1"
@@ -33,7 +33,7 @@ def schema() -> dict[str, Any]:
         _describe(name, definition)
     _describe("Catalog", made)
     definitions = {name: _open(definition) for name, definition in sorted(definitions.items())}
-    _kinds(definitions["Step"], STEP_KINDS, shorthand=STEP_KINDS)
+    _kinds(definitions["Step"], STEP_KINDS, shorthand=BARE)
     _kinds(definitions["SLI"], SLI_KINDS, shorthand=("availability",))
     root = _open(made)
     for section, value in root["properties"].items():

@@ -47,7 +47,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "approve": ("opsloop.cli.approvals:approve", "Let the loop do a plan that waits, once."),
     "reject": ("opsloop.cli.approvals:reject", "Forbid a plan that waits."),
     "replay": ("opsloop.cli.replay:command", "Decide again what was decided, as of today."),
-    "policy": ("opsloop.cli.policy:command", "Test policies on case files."),
+    "policy": ("opsloop.cli.policy:command", "Test policies; list what they would clean."),
     "store": ("opsloop.cli.store:command", "Back up the engine's state, or forget old parts."),
     "alerts": ("opsloop.cli.alerts:command", "Show what fires, who was told, what the loop does."),
     "silence": ("opsloop.cli.silence:command", "Mute alerts for a while; list or end silences."),

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from opsloop.cli import output
+from opsloop.cli import output, policy_clean
 from opsloop.cli.options import json_option, with_settings
 from opsloop.errors import InputError
 from opsloop.settings import Settings
@@ -21,7 +21,7 @@ BASES_DIR = "bases"  # in a folder of cases: situations that cases change
 EXIT_DIFFERS = 1
 
 
-@click.group("policy", short_help="Test policies on case files.")
+@click.group("policy", short_help="Test policies; list what they would clean.")
 def command() -> None:
     """Policies of the catalog, and what they decide."""
 
@@ -120,3 +120,6 @@ def _text(path: Path) -> str:
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "is no UTF-8 text"
         raise InputError(str(path), str(reason), "name a case file, or a folder of them") from None
+
+
+command.add_command(policy_clean.command)

@@ -65,6 +65,12 @@ class AlertRule:
     part: str = ""
 
     @property
+    def urgent(self) -> bool:
+        """Whether it is evaluated each second: the loop's alerts about services are. A disk, a
+        certificate or a backup has the time of the others."""
+        return self.policy is not None and self.about == "service"
+
+    @property
     def stem(self) -> str:
         """What its test files are named after; no two rules share it."""
         return ".".join(x for x in (self.alert, self.policy, self.part) if x)

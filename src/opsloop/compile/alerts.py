@@ -7,6 +7,7 @@ from typing import Any
 
 from opsloop import names
 from opsloop.catalog.model import Catalog
+from opsloop.catalog.subject import HOST_ALERTS, Subject
 from opsloop.catalog.units import Duration
 from opsloop.compile import conditions, texts, texts_host
 from opsloop.compile.alertrule import OWN, SEVERITY, AlertRule, labels, wait
@@ -60,9 +61,9 @@ def alert_rules(catalog: Catalog, options: Options) -> list[AlertRule]:
 
 
 def alert_groups(catalog: Catalog, rules: Iterable[AlertRule]) -> list[dict[str, Any]]:
-    """The groups `loop` (alerts that a policy meets) and `alerts` (the others)."""
-    loop = [r.as_rule() for r in rules if r.policy]
-    others = [r.as_rule() for r in rules if not r.policy]
+    """The groups `loop` (alerts about services that a policy meets) and `alerts` (the others)."""
+    loop = [r.as_rule() for r in rules if r.urgent]
+    others = [r.as_rule() for r in rules if not r.urgent]
     stack = catalog.stack
     groups = (
         (GROUP_LOOP, stack.loop_interval, loop),
@@ -77,7 +78,7 @@ def alert_groups(catalog: Catalog, rules: Iterable[AlertRule]) -> list[dict[str,
 
 def interval_of(catalog: Catalog, rule: AlertRule) -> Duration:
     """How often a rule is evaluated."""
-    return catalog.stack.loop_interval if rule.policy else catalog.stack.evaluation_interval
+    return catalog.stack.loop_interval if rule.urgent else catalog.stack.evaluation_interval
 
 
 _BY_INSTANCE = (names.SERVICE_DOWN, names.CONNECTIONS_HIGH)
@@ -118,28 +119,39 @@ def _service_rules(
 
 
 def _host_rules(catalog: Catalog, options: Options) -> list[AlertRule]:
-    shapes = (
-        (names.DISK_FULL, conditions.disk(catalog), 0),
-        (names.DISK_WILL_FILL, conditions.disk_will_fill(catalog), WILL_FILL_FOR),
-        (names.MEMORY_HIGH, conditions.memory(catalog), MEMORY_FOR),
-        (names.CLOCK_SKEW, conditions.clock(catalog), CLOCK_FOR),
+    """One rule for each policy that meets this alert for some host, and one for the rest."""
+    shapes: tuple[tuple[str, Callable[[Catalog, list[str]], list[Clause]], int], ...] = (
+        (names.DISK_FULL, conditions.disk, 0),
+        (names.DISK_WILL_FILL, conditions.disk_will_fill, WILL_FILL_FOR),
+        (names.MEMORY_HIGH, conditions.memory, MEMORY_FOR),
+        (names.CLOCK_SKEW, conditions.clock, CLOCK_FOR),
     )
-    return [
-        AlertRule(
-            shape=shape,
-            alert=shape,
-            severity=SEVERITY[shape],
-            policy=None,  # what policies do today (restart, scale) is done to services, not hosts
-            scope="instance",
-            clauses=tuple(clauses),
-            for_=wait(catalog, None, least),
-            labels=labels(SEVERITY[shape], None),
-            annotations=texts_host.host(catalog, options, shape, clauses),
-            about="host",
-        )
-        for shape, clauses, least in shapes
-        if clauses
-    ]
+    found = []
+    for shape, clauses, least in shapes:
+        by_policy: dict[str | None, list[str]] = {}
+        for name in sorted(catalog.hosts):
+            met = shape in HOST_ALERTS
+            policy = catalog.policy_for(shape, Subject("host", name)) if met else None
+            by_policy.setdefault(policy, []).append(name)
+        for policy, members in by_policy.items():
+            made = clauses(catalog, members)
+            if not made:
+                continue
+            found.append(
+                AlertRule(
+                    shape=shape,
+                    alert=shape,
+                    severity=SEVERITY[shape],
+                    policy=policy,
+                    scope="instance",
+                    clauses=tuple(made),
+                    for_=wait(catalog, None, least),  # also with a policy: it is not that urgent
+                    labels=labels(SEVERITY[shape], policy),
+                    annotations=texts_host.host(catalog, options, shape, made, policy),
+                    about="host",
+                )
+            )
+    return found
 
 
 def _own(catalog: Catalog, options: Options, name: str) -> AlertRule:

@@ -65,7 +65,7 @@ def _picked(catalog: Catalog, rule: AlertRule, clause: Clause) -> list[str]:
 
 
 def _file(rule: AlertRule, cases: list[Case]) -> str:
-    group = GROUP_LOOP if rule.policy else GROUP_ALERTS
+    group = GROUP_LOOP if rule.urgent else GROUP_ALERTS
     value = {
         "rule_files": [f"{_RULES}/{group}.yml"],
         "evaluation_interval": str(cases[0].tick),

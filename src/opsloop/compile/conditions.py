@@ -183,10 +183,11 @@ def latency(catalog: Catalog, services: list[str]) -> list[Clause]:
     return found
 
 
-def disk(catalog: Catalog) -> list[Clause]:
+def disk(catalog: Catalog, hosts: list[str]) -> list[Clause]:
     """Per host and mountpoint."""
     groups: dict[tuple[float, str], list[str]] = {}
-    for name, host in sorted(catalog.hosts.items()):
+    for name in hosts:
+        host = catalog.hosts[name]
         limit = _below_all(f"hosts.{name}.disk_full", float(host.disk_full))
         groups.setdefault((limit, host.mountpoints), []).append(name)
     return [
@@ -195,7 +196,7 @@ def disk(catalog: Catalog) -> list[Clause]:
     ]
 
 
-def disk_will_fill(catalog: Catalog) -> list[Clause]:
+def disk_will_fill(catalog: Catalog, hosts: list[str]) -> list[Clause]:
     """Per host and mountpoint: seconds until it is full, at the pace of the last hours, which
     must be that of the last minutes too.
 
@@ -203,7 +204,8 @@ def disk_will_fill(catalog: Catalog) -> list[Clause]:
     not there for half the time that is looked at: a pace of minutes says nothing of a day.
     """
     groups: dict[tuple[float, float, str], list[str]] = {}
-    for name, host in sorted(catalog.hosts.items()):
+    for name in hosts:
+        host = catalog.hosts[name]
         if host.disk_will_fill is not False:
             key = (host.disk_will_fill.seconds, float(host.disk_full), host.mountpoints)
             groups.setdefault(key, []).append(name)
@@ -228,16 +230,15 @@ def room_below(full: float) -> float:
     return ROOM if full > ROOM else full / 2
 
 
-def clock(catalog: Catalog) -> list[Clause]:
+def clock(catalog: Catalog, hosts: list[str]) -> list[Clause]:
     """Per host, seconds: against Prometheus's clock, which shows another machine's and works in
     containers; and what its time service knows, which shows that of Prometheus's own machine."""
     limit = catalog.stack.clock_skew
-    if limit is False or not catalog.hosts:
+    if limit is False or not hosts:
         return []
-    members = tuple(sorted(catalog.hosts))
-    hosts = _hosts(list(members))
-    known = f"node_timex_offset_seconds{{{hosts}}}"
-    seen = f"node_time_seconds{{{hosts}}}"
+    members, matcher = tuple(hosts), _hosts(hosts)
+    known = f"node_timex_offset_seconds{{{matcher}}}"
+    seen = f"node_time_seconds{{{matcher}}}"
     return [
         Clause(
             f"max by ({BY_INSTANCE}) (abs({off})) > {limit.seconds:.15g}", members, limit.seconds
@@ -246,10 +247,11 @@ def clock(catalog: Catalog) -> list[Clause]:
     ]
 
 
-def memory(catalog: Catalog) -> list[Clause]:
+def memory(catalog: Catalog, hosts: list[str]) -> list[Clause]:
     """Per host."""
     groups: dict[float, list[str]] = {}
-    for name, host in sorted(catalog.hosts.items()):
+    for name in hosts:
+        host = catalog.hosts[name]
         limit = _below_all(f"hosts.{name}.memory_high", float(host.memory_high))
         groups.setdefault(limit, []).append(name)
     return [

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from opsloop import names
 from opsloop.catalog.model import Backup, Catalog, Probe
+from opsloop.catalog.subject import subject_of
 from opsloop.catalog.units import Duration
 from opsloop.compile import alertrule, places, texts
 from opsloop.compile.alertrule import SEVERITY, AlertRule
@@ -62,16 +63,18 @@ def _rule(
     window: Duration = NO_WINDOW,
     least: int = 0,
 ) -> AlertRule:
-    """least: how long it must hold at least, in milliseconds."""
+    """least: how long it must hold at least, in milliseconds, also where a policy meets it."""
+    policy = catalog.policy_for(alert, subject_of(alert, labels))
+    said = said | {"remediation": Wording.of(texts.in_words(catalog, policy))}
     return AlertRule(
         shape=alert,
         alert=alert,
         severity=SEVERITY[alert],
-        policy=None,  # nothing that a policy can do today mends it
+        policy=policy,
         scope="service",
         clauses=(Clause(expr, (labels[names.SERVICE],), threshold, window, window),),
         for_=alertrule.wait(catalog, None, least),
-        labels={**alertrule.labels(SEVERITY[alert], None), **labels},
+        labels={**alertrule.labels(SEVERITY[alert], policy), **labels},
         annotations={k: w.bound(labels) for k, w in said.items()},
         about="declared",
         part=part,

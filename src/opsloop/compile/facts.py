@@ -16,6 +16,7 @@ from opsloop.compile.prometheus import up_jobs
 from opsloop.compile.selectors import one_of, quote
 from opsloop.compile.slo_alerts import SLOAlert
 from opsloop.compile.slo_names import TILE
+from opsloop.compile.watched import watched_fresh, watched_sli, watched_window
 
 
 def engine_json(
@@ -25,7 +26,9 @@ def engine_json(
     objectives: Iterable[SLOAlert] = (),
 ) -> str:
     """engine/engine.json: the whole catalog and the facts, in a fixed form."""
-    facts = [facts_of(catalog, rule) for rule in rules if rule.policy]
+    met = [rule for rule in rules if rule.policy]
+    facts = [facts_of(catalog, rule) for rule in met if rule.about == "service"]
+    facts += watched_facts(catalog, met)
     facts += objective_facts(catalog, objectives)
     value = EngineInput(catalog=catalog, facts=facts, port_base=options.ports.base)
     return value.model_dump_json(by_alias=True, indent=1, exclude_none=False) + "\n"
@@ -47,6 +50,40 @@ def facts_of(catalog: Catalog, rule: AlertRule) -> AlertFacts:
         interval_s=interval_of(catalog, rule).seconds,
         grace_s=grace_of(catalog, rule).seconds,
     )
+
+
+def watched_facts(catalog: Catalog, met: list[AlertRule]) -> list[AlertFacts]:
+    """The facts of alerts about hosts, certificates and backups: one for each alert and policy."""
+    of: dict[tuple[str, str], list[AlertRule]] = {}
+    for rule in met:
+        if rule.about != "service":
+            of.setdefault((rule.alert, rule.policy or ""), []).append(rule)
+    return [
+        AlertFacts(
+            alert=alert,
+            policy=policy,
+            scope=rules[0].scope,
+            severity=rules[0].severity,
+            condition="\nor\n".join(f"(\n{_labelled(r)}\n)" for r in rules),
+            fresh="\nor\n".join(f"({watched_fresh(catalog, r)})" for r in rules),
+            sli="\nor\n".join(f"({watched_sli(r)})" for r in rules),
+            window_s=max(watched_window(catalog, r).seconds for r in rules),
+            interval_s=interval_of(catalog, rules[0]).seconds,
+            grace_s=max(grace_of(catalog, r).seconds for r in rules),
+        )
+        for (alert, policy), rules in of.items()
+    ]
+
+
+def _labelled(rule: AlertRule) -> str:
+    """The condition with the labels by which one of several declared things is told apart."""
+    if rule.about == "host":
+        return rule.expr
+    expr = f"(\n{rule.expr}\n)"
+    for label in (names.SERVICE, names.BACKUP, names.CERTIFICATE):
+        if label in rule.labels:
+            expr = f'label_replace({expr}, "{label}", {quote(rule.labels[label])}, "", "")'
+    return expr
 
 
 def objective_facts(catalog: Catalog, alerts: Iterable[SLOAlert]) -> list[AlertFacts]:

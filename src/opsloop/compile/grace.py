@@ -8,6 +8,7 @@ from opsloop.catalog.model import Catalog
 from opsloop.catalog.units import Duration
 from opsloop.compile.alertrule import OWN, AlertRule
 from opsloop.compile.selectors import scrape_interval, scrape_timeout
+from opsloop.compile.watched import watched_window
 
 LONGEST_GRACE = Duration(180_000)
 LONGEST_WAIT = Duration(30_000)
@@ -38,6 +39,8 @@ def grace_of(catalog: Catalog, rule: AlertRule) -> Duration:
 
 def look_back(catalog: Catalog, rule: AlertRule) -> Duration:
     """How long the condition can outlast its cause; of a user's alert, its `for` and a scrape."""
+    if rule.policy is not None and rule.about != "service":
+        return watched_window(catalog, rule)
     if rule.shape != OWN:
         return rule.window
     scrapes = [

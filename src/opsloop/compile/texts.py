@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from urllib.parse import urlsplit
 
 from opsloop import names
 from opsloop.catalog.model import Catalog
-from opsloop.catalog.policy import Policy, Step
+from opsloop.catalog.policy import Policy
+from opsloop.catalog.steps import Step
 from opsloop.catalog.units import Duration, Share
 from opsloop.compile import firststeps, places
 from opsloop.compile.conditions import Clause
@@ -188,8 +190,19 @@ def _step(step: Step) -> str:
         return f"restart {what}"
     if step.scale_out is not None:
         return f"scale out by {step.scale_out.by}"
-    by = step.scale_in.by if step.scale_in is not None else 0
-    return f"scale in by {by}"
+    if step.scale_in is not None:
+        return f"scale in by {step.scale_in.by}"
+    if step.script is not None:
+        return f"run {step.script.command[0]}"
+    if step.playbook is not None:
+        return f"run the playbook {step.playbook.path}"
+    if step.webhook is not None:
+        return f"call {urlsplit(step.webhook.url).netloc}"
+    if step.clean is not None:
+        return "delete old files in " + ", ".join(r.folder for r in step.clean.rules)
+    if step.wait is not None:
+        return f"wait {step.wait.for_} and see"
+    return "renew the certificate" if step.renew is not None else "run the backup again"
 
 
 def _limits(policy: Policy) -> str:

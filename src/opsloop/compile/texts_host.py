@@ -16,7 +16,11 @@ _RATIO, _SECONDS = Value("humanizePercentage"), Value("humanizeDuration")
 
 
 def host(
-    catalog: Catalog, options: Options, alert: str, clauses: list[Clause]
+    catalog: Catalog,
+    options: Options,
+    alert: str,
+    clauses: list[Clause],
+    policy: str | None = None,
 ) -> dict[str, Wording]:
     """The annotations of a shipped alert about hosts."""
     unit = Share if alert in (names.DISK_FULL, names.MEMORY_HIGH) else Duration.of
@@ -57,5 +61,5 @@ def host(
         "first_steps": firststeps.wording(alert),
         "runbook": Wording.of(texts.runbook(catalog, alert)),
         **texts.links(catalog, options, alert),
-        "remediation": Wording.of(texts.NOBODY),
+        "remediation": Wording.of(texts.in_words(catalog, policy)),
     }

@@ -5,11 +5,12 @@ from __future__ import annotations
 import contextlib
 import http.client
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from opsloop.catalog.facts import AlertFacts, EngineInput
-from opsloop.catalog.model import Catalog
+from opsloop.catalog.model import Backup, Catalog, Certificate
+from opsloop.catalog.subject import Subject
 from opsloop.drills.kinds import Drill
 from opsloop.errors import ArgumentError, SourceError
 
@@ -24,7 +25,8 @@ class Aim:
     service, process: who is expected to break, and the process that its instances are;
     switch: the process that has the fault switch, None where a signal breaks it;
     facts: of the alert and the policy that meets it, None when no policy does;
-    acts: whether that policy acts by itself; depends: whose repair comes first.
+    acts: whether that policy acts by itself; depends: whose repair comes first;
+    subject: the certificate or the backup that is broken, else the service.
     """
 
     drill: Drill
@@ -34,21 +36,29 @@ class Aim:
     facts: AlertFacts | None
     acts: bool
     depends: tuple[str, ...]
+    subject: Subject
 
 
 def aim(engine: EngineInput, drill: Drill) -> Aim:
     """Choose by the catalog. Raises ArgumentError when nothing here can be broken this way."""
     catalog = engine.catalog
-    service = _switched_service(catalog, drill)
-    switch: str | None = catalog.services[service].process
-    if drill.fault == "kill-dependency":
-        service, switch = _dependency(catalog, service, drill), None
-    elif drill.fault == "overload":
-        switch = _load(catalog, drill)
+    if drill.fault in ("certificate", "backup"):
+        subject = _declared(catalog, drill)
+        service, switch = _service_of(catalog, subject, drill), None
+    else:
+        service = _switched_service(catalog, drill)
+        switch = catalog.services[service].process
+        if drill.fault == "kill-dependency":
+            service, switch = _dependency(catalog, service, drill), None
+        elif drill.fault == "overload":
+            switch = _load(catalog, drill)
+        elif drill.fault == "fill":
+            drill = replace(drill, alert=_cleaned_alert(catalog, service, drill))
+        subject = Subject("service", service)
     process = catalog.services[service].process
     if process is None:
         raise _impossible(drill, f"service {service} is no process of this stack")
-    policy = catalog.remediation.meeting(drill.alert, service, catalog.services[service].team)
+    policy = catalog.policy_for(drill.alert, subject)
     return Aim(
         drill=drill,
         service=service,
@@ -57,7 +67,42 @@ def aim(engine: EngineInput, drill: Drill) -> Aim:
         facts=engine.facts_for(drill.alert, policy) if policy else None,
         acts=policy is not None and catalog.remediation.mode_of(policy) == "auto",
         depends=tuple(catalog.services[service].depends_on),
+        subject=subject,
     )
+
+
+def _declared(catalog: Catalog, drill: Drill) -> Subject:
+    """The first certificate or backup that has a command, so that a policy could mend it."""
+    if drill.fault == "certificate":
+        for name, certificate in sorted(catalog.certificates.items()):
+            if certificate.renew and certificate.service:
+                return Subject("certificate", name)
+        raise _impossible(drill, "no certificate has `renew` and `service`")
+    for name, backup in sorted(catalog.backups.items()):
+        if backup.command and backup.service:
+            return Subject("backup", name)
+    raise _impossible(drill, "no backup has `command` and `service`")
+
+
+def _service_of(catalog: Catalog, subject: Subject, drill: Drill) -> str:
+    given: Certificate | Backup
+    if subject.kind == "certificate":
+        given = catalog.certificates[subject.name]
+    else:
+        given = catalog.backups[subject.name]
+    if given.service not in catalog.services:
+        raise _impossible(drill, f"{subject} has no service of the catalog")
+    return given.service or ""
+
+
+def _cleaned_alert(catalog: Catalog, service: str, drill: Drill) -> str:
+    """The alert of the service that a policy with a `clean` step meets."""
+    for policy in catalog.remediation.policies.values():
+        if any(step.clean for step in policy.steps):
+            for alert in policy.when.alert:
+                if alert in catalog.alerts and catalog.alerts[alert].service == service:
+                    return alert
+    raise _impossible(drill, f"no policy with a clean step meets an alert of {service}")
 
 
 def _switched_service(catalog: Catalog, drill: Drill) -> str:

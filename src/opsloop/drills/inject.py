@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from opsloop.drills import faults
+from opsloop.drills.declared import Declared
 from opsloop.drills.faults import Aim
 from opsloop.drills.watch import PROBE_LIMIT_S, World
 from opsloop.drivers.probe import probe
@@ -28,6 +29,7 @@ class Injection:
         self.world = world
         self.aim = aim
         self.broken: dict[str, int] = {}
+        self._declared: Declared | None = None
 
     def choose(self) -> Instance:
         """The instance that is broken, or stands for the service: the one that had no trouble
@@ -61,6 +63,12 @@ class Injection:
             return self._errors()
         if fault == "overload":
             return self._overload()
+        if fault == "fill":
+            self._switch(target.address, faults.order(self.aim.drill))
+            return lambda: faults.active(target.address, self._path(), self.world.token) == []
+        if fault in ("certificate", "backup"):
+            self._declared = Declared(self.world, self.aim)
+            return self._declared.break_it()
         if fault == "kill-dependency":
             if not self.world.supervisor.signal(target.target, "KILL"):
                 raise self._refused(f"{target.target} does not run")
@@ -98,7 +106,7 @@ class Injection:
 
     def clear(self) -> None:
         """Switch off what can be switched off; what does not answer has no fault any more."""
-        if self.aim.drill.fault in ("errors", "overload"):
+        if self.aim.drill.fault in ("errors", "overload", "fill"):
             for address in self._addresses():
                 with contextlib.suppress(SourceError):
                     self._switch(address, {"kind": "clear"})
@@ -106,6 +114,9 @@ class Injection:
     def restore(self, note: Callable[[str], None]) -> None:
         """End the fault by hand: after a control drill, a failure or Ctrl-C."""
         self.clear()
+        if self._declared is not None:
+            note(f"restoring {self.aim.subject.name}")
+            self._declared.mend()
         deadline = time.monotonic() + RESTORE_S
         for instance in self.world.instances(self.aim.service):
             if not instance.wanted or self.world.answers(self.aim.service, instance):

@@ -8,12 +8,17 @@ from typing import Literal
 
 from opsloop import names
 
-Fault = Literal["kill", "hang", "errors", "overload", "kill-dependency"]
+Fault = Literal[
+    "kill", "hang", "errors", "overload", "kill-dependency", "fill", "certificate", "backup"
+]
 
 
 @dataclass(frozen=True, slots=True)
 class Drill:
-    """One drill. timeout_s: how long it may take from the fault to the verdict, seconds."""
+    """One drill. timeout_s: how long it may take from the fault to the verdict, seconds.
+
+    alert: empty where it is the catalog's own, which the aim finds by the step that meets it.
+    """
 
     name: str
     title: str
@@ -59,6 +64,27 @@ DRILLS: Mapping[str, Drill] = {
             "overload",
             names.HIGH_LATENCY,
             300,
+        ),
+        Drill(
+            "disk-fill",
+            "the folder in which the service keeps its jobs is filled with old files",
+            "fill",
+            "",
+            180,
+        ),
+        Drill(
+            "certificate-expiring",
+            "the service's certificate is replaced by one that expires in a day",
+            "certificate",
+            names.CERTIFICATE_EXPIRING,
+            180,
+        ),
+        Drill(
+            "backup-failed",
+            "the last run of the backup failed",
+            "backup",
+            names.BACKUP_FAILED,
+            180,
         ),
     )
 }

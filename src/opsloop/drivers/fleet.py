@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
 from opsloop.catalog.model import Catalog, Process
+from opsloop.drivers.fence import Fence
 from opsloop.drivers.listener import listens
 from opsloop.drivers.probe import Look, PostgresLogin, probe
 from opsloop.drivers.supervisor import ProcessInfo, Supervisor
@@ -43,8 +43,7 @@ class ProcessFleet:
         self._supervisor = supervisor
         self._state = state
         self._wanted = wanted
-        self._tokens: dict[str, int] = {}
-        self._lock = threading.Lock()
+        self._fence = Fence()
 
     def inventory(self, service: str) -> Inventory:
         """Read the instances now. Raises DriverError when the service has no process."""
@@ -91,19 +90,11 @@ class ProcessFleet:
 
         Raises DriverError with `started` when it is not known whether it took effect.
         """
-        self._fence(action.target, token)
+        self._fence.check(action.target, token)
         deadline = time.monotonic() + action.limit_s
         if action.kind in ("restart", "start"):
             return self._renew(action, deadline)
         return self._scale(action, deadline)
-
-    def _fence(self, target: str, token: int) -> None:
-        """A run that lost its lock (its token is older than one seen) does nothing."""
-        with self._lock:
-            seen = self._tokens.get(target, 0)
-            if token < seen:
-                raise DriverError(target, f"token {token} is stale, {seen} was seen")
-            self._tokens[target] = token
 
     # One instance
 

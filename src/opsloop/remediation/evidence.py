@@ -10,7 +10,7 @@ from typing import TypeVar
 from opsloop.catalog.facts import AlertFacts
 from opsloop.errors import SourceError
 from opsloop.remediation.episode import Alert
-from opsloop.remediation.plan import Plan
+from opsloop.remediation.plan import SCALES, Plan
 from opsloop.remediation.ports import Alerts, Fleet, Inventory, Metrics, Sample
 from opsloop.remediation.situation import Confirmation
 
@@ -31,6 +31,7 @@ class Evidence:
     fresh_at: float | None = None
     sli: float | None = None
     answering: bool | None = None
+    worse: bool = False  # whether what a step's undo waits for is there
     reason: str = ""
 
     def as_detail(self) -> dict[str, object]:
@@ -62,12 +63,19 @@ def matching(samples: list[Sample], labels: Mapping[str, str]) -> list[float]:
 
 def answering(plan: Plan, inventory: Inventory) -> bool:
     """Whether everything that the plan acted on runs now."""
-    if plan.actions[0].kind in ("scale_out", "scale_in"):
+    if plan.main.kind in SCALES:
         wanted = [i for i in inventory.instances if i.wanted]
-        return len(wanted) == plan.actions[-1].wanted and all(i.running for i in wanted)
-    targets = {a.target for a in plan.actions}
+        return len(wanted) == plan.main.wanted and all(i.running for i in wanted)
+    targets = _instances_of(plan)
     found = [i for i in inventory.instances if i.target in targets]
     return len(found) == len(targets) and all(i.running for i in found)
+
+
+def _instances_of(plan: Plan) -> frozenset[str]:
+    """The instances that a plan acts on, as `api:api-0`; a restart's own, else what it holds."""
+    if plan.main.kind in ("restart", "start"):
+        return frozenset(a.target for a in plan.forward if a.kind == plan.main.kind)
+    return frozenset(r for r in plan.resources if ":" in r)
 
 
 class Witness:
@@ -134,10 +142,13 @@ class Witness:
             holds = matching(self.query(facts.condition), labels)
             fresh = matching(self.query(facts.fresh), labels)
             measured = matching(self.query(facts.sli), labels) if sli else []
+            worse = bool(plan is not None and plan.worse and self.query(plan.worse))
         except SourceError as error:
             return Evidence(reason=str(error))
         reason, up = "", None
-        if plan is not None:
+        if plan is not None and plan.main.kind not in SCALES and not _instances_of(plan):
+            up = True  # it acted on no instance
+        elif plan is not None:
             try:
                 up = answering(plan, self.inventory(plan.service))
             except SourceError as error:
@@ -149,6 +160,7 @@ class Witness:
             fresh_at=min(fresh, default=None),
             sli=measured[0] if measured else None,
             answering=up,
+            worse=worse,
             reason=reason,
         )
 

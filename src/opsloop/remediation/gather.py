@@ -12,6 +12,7 @@ from opsloop.errors import SourceError
 from opsloop.remediation import breaker
 from opsloop.remediation.episode import Episode, EpisodeState
 from opsloop.remediation.evidence import Witness
+from opsloop.remediation.ladder import needs_inventory
 from opsloop.remediation.maintenance import in_force
 from opsloop.remediation.ports import Store
 from opsloop.remediation.situation import (
@@ -21,7 +22,7 @@ from opsloop.remediation.situation import (
     Situation,
     Trouble,
     alert_status,
-    service_facts,
+    subject_facts,
 )
 
 _DEFAULT_STALE_S: Final = 60.0
@@ -43,7 +44,7 @@ class Gatherer:
 
     def stale_after(self, episode: Episode) -> float:
         """Seconds after which a newest sample is no fresh data."""
-        service = service_facts(self.given, episode.service)
+        service = subject_facts(self.given, episode.alert, episode.labels)
         return service.stale_after_s if service else _DEFAULT_STALE_S
 
     def known(self, episode: Episode, now: float, intent: Intent = "remedy") -> Situation:
@@ -58,7 +59,7 @@ class Gatherer:
             policy=policy,
             mode=catalog.remediation.mode_of(episode.policy or "") if policy else "off",
             facts=self.facts(episode),
-            service=service_facts(self.given, episode.service),
+            service=subject_facts(self.given, episode.alert, episode.labels),
             paused=paused,
             paused_reason=why,
             maintenance=in_force(catalog.notifications.maintenance, episode.service, now),
@@ -70,19 +71,17 @@ class Gatherer:
         s, service, facts, policy = situation, situation.service, situation.facts, situation.policy
         if service is None or facts is None or policy is None:
             return s
+        history = tuple(self._store.history(s.now - self._memory(policy, facts), s.episode.id))
         inventory, reason = None, ""
-        try:
-            inventory = self._witness.inventory(service.name)
-        except SourceError as error:
-            reason = str(error)
+        if needs_inventory(replace(s, history=history)):
+            try:
+                inventory = self._witness.inventory(service.name)
+            except SourceError as error:
+                reason = str(error)
         confirmation = self._witness.confirm(facts, s.episode.labels, s.now, service.stale_after_s)
-        limits = policy.limits
-        memory = max(
-            limits.window.seconds, limits.cooldown.seconds, facts.window_s, breaker.MEMORY_S
-        )
         return replace(
             s,
-            history=tuple(self._store.history(s.now - memory, s.episode.id)),
+            history=history,
             inventory=inventory,
             inventory_reason=reason,
             status=self._status(s.episode),
@@ -91,6 +90,11 @@ class Gatherer:
             troubles=self._troubles(service.depends_on, s.now - facts.window_s),
             unknown_since=unknown_since,
         )
+
+    def _memory(self, policy: Policy, facts: AlertFacts) -> float:
+        """How far back guards look, seconds."""
+        limits = policy.limits
+        return max(limits.window.seconds, limits.cooldown.seconds, facts.window_s, breaker.MEMORY_S)
 
     def _status(self, episode: Episode) -> AlertStatus:
         try:
@@ -119,6 +123,6 @@ def blind(situation: Situation) -> bool:
     """Whether something that the guards need could not be read."""
     return (
         not situation.status.known
-        or situation.inventory is None
+        or (situation.inventory is None and needs_inventory(situation))
         or situation.confirmation.answer == "unknown"
     )

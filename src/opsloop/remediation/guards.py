@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable
 from typing import Final
 
+from opsloop.catalog.subject import kind_of
 from opsloop.remediation import breaker, ladder, past
 from opsloop.remediation.answers import Answer, Ignore, Pass, Refuse, Wait
 from opsloop.remediation.episode import EpisodeState
@@ -34,8 +35,8 @@ def known(s: Situation) -> Answer:
             f"policy {s.episode.policy} for {s.episode.alert} is not in the engine's catalog"
         )
     if s.service is None:
-        return Refuse("the alert names no service of the catalog")
-    return Pass(f"policy {s.policy_name}, service {s.service.name}")
+        return Refuse(f"the alert names no {kind_of(s.episode.alert)} of the catalog")
+    return Pass(f"policy {s.policy_name}, {s.service.kind} {s.service.subject.name}")
 
 
 def firing(s: Situation) -> Answer:
@@ -79,7 +80,10 @@ def not_muted(s: Situation) -> Answer:
 
 
 def inventory_known(s: Situation) -> Answer:
-    """The service's instances are known. An empty list is unknown, never `all`."""
+    """The service's instances are known, where the step acts on them. An empty list is unknown,
+    never `all`."""
+    if not ladder.needs_inventory(s):
+        return Pass("the step takes no instance out of service")
     if s.inventory is None:
         return _patience(s, f"the instances are not known: {s.inventory_reason}")
     if not s.inventory.instances:
@@ -123,7 +127,7 @@ def outcome_known(s: Situation) -> Answer:
         return Pass()
     last, rung = acted[-1], ladder.next_rung(acted[:-1], s.policy)
     step = s.policy.steps[min(rung, len(s.policy.steps) - 1)]
-    if last.state is RunState.FAILED and not ladder.is_idempotent(step):
+    if last.state is RunState.FAILED and not step.repeatable:
         return Refuse(
             f"whether run {last.run_id} took effect is not known, and its step is not idempotent"
         )
@@ -263,8 +267,10 @@ def breaker_closed(s: Situation) -> Answer:
 def within_radius(s: Situation) -> Answer:
     """Open runs and this one together touch no more than the allowed share of instances."""
     plan = ladder.plan_for(s)
-    if s.policy is None or s.inventory is None or not isinstance(plan, Plan):
+    if s.policy is None or not isinstance(plan, Plan):
         return Pass()
+    if s.inventory is None:
+        return Pass("takes no instance out of service")
     total = sum(i.wanted for i in s.inventory.instances)
     if total == 0:
         return _refuse_to_widen(s, f"how many instances {plan.service} should have is not known")

@@ -92,14 +92,30 @@ class Alerts(Protocol):
         """To every Alertmanager. Raises AlertmanagerError when none took them."""
 
 
-class Fleet(Protocol):
+class Driver(Protocol):
+    """Does the actions of some kinds. tests/drivers/driver_contract.py holds what that means."""
+
+    def perform(self, action: Action, token: int) -> StepResult:
+        """Do one action within its limit, on a worker's thread.
+
+        token: the run's fencing token; one older than another seen for the same target does
+        nothing. A result says what is known to have happened; its output is plain text of a
+        bounded size. What is beyond the limit is ended before this returns.
+
+        Raises DriverError, with `started` when it is not known whether it took effect.
+        """
+
+
+class Fleet(Driver, Protocol):
+    """A driver of instances: it knows them, restarts them, and scales their number."""
+
     def inventory(self, service: str) -> Inventory:
         """Read the instances now. Raises DriverError."""
 
     def perform(self, action: Action, token: int) -> StepResult:
         """Do one action, within its limit, and wait until its instance answers.
 
-        Called on a worker's thread. A scale action reaches `wanted` instances, also when some
+        A scale action reaches `wanted` instances, also when some
         are there already, and changes what Prometheus scrapes: a new instance once it answers,
         a leaving one before it stops. One that fails undoes what it began. The engine writes
         `wanted` to the store when it succeeded.

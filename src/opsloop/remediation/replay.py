@@ -8,10 +8,11 @@ from dataclasses import replace
 from typing import Any
 
 from opsloop.catalog.facts import EngineInput
+from opsloop.catalog.subject import subject_of
 from opsloop.remediation.decide import Decision
 from opsloop.remediation.ladder import describe
 from opsloop.remediation.maintenance import in_force
-from opsloop.remediation.situation import Situation, service_facts
+from opsloop.remediation.situation import Situation, subject_facts
 
 # What a case may leave out, for the catalog to say.
 FROM_CATALOG: Mapping[str, Any] = {
@@ -30,9 +31,8 @@ def today(recorded: Situation, given: EngineInput) -> Situation:
     everything else, the pause too, is as it was recorded.
     """
     episode, catalog = recorded.episode, given.catalog
-    service = catalog.services.get(episode.service or "")
-    team = service.team if service else None
-    name = catalog.remediation.meeting(episode.alert, episode.service, team)
+    subject = subject_of(episode.alert, episode.labels)
+    name = catalog.policy_for(episode.alert, subject)
     policy = catalog.remediation.policies[name] if name else None
     return replace(
         recorded,
@@ -40,7 +40,7 @@ def today(recorded: Situation, given: EngineInput) -> Situation:
         policy=policy,
         mode=catalog.remediation.mode_of(name) if name else "off",
         facts=given.facts_for(episode.alert, name) if name else None,
-        service=service_facts(given, episode.service),
+        service=subject_facts(given, episode.alert, episode.labels),
         maintenance=in_force(catalog.notifications.maintenance, episode.service, recorded.now),
     )
 

@@ -7,21 +7,20 @@ import logging
 from dataclasses import dataclass
 from typing import Final
 
-from opsloop.errors import Conflict, DriverError, Paused, StoreError
+from opsloop.errors import Conflict, Paused, StoreError
 from opsloop.remediation.episode import Episode
 from opsloop.remediation.escalation import Notices
 from opsloop.remediation.evidence import Witness
 from opsloop.remediation.gather import Gatherer
 from opsloop.remediation.ladder import SCALE_IN_RUNG
-from opsloop.remediation.plan import Run, RunState
+from opsloop.remediation.outcomes import ended_by, outcome, patience, undoes, untouched
+from opsloop.remediation.plan import SCALES, Run, RunState
 from opsloop.remediation.ports import Finished, Fleet, Signals, StepResult, Store, Workers
 from opsloop.remediation.situation import Confirmation
 from opsloop.remediation.verify import judge
 
 LOOK_EVERY_S: Final = 1.0  # between two looks at a run that is verified
 BROKEN_LOOK_S: Final = 10.0  # after a bug
-HANG_MARGIN_S: Final = 30.0  # beyond an action's own limit, before its outcome is unknown
-SCALES: Final = ("scale_out", "scale_in")
 
 log = logging.getLogger("opsloop.engine")
 
@@ -108,7 +107,7 @@ class Runs:
         times = list(self._look_at.values())
         if self._results:
             times.append(now + LOOK_EVERY_S)
-        times += [b.since + _patience(b) for b in self._busy.values()]
+        times += [b.since + patience(b.run, b.index) for b in self._busy.values()]
         return min(times, default=None)
 
     def forget(self) -> None:
@@ -125,13 +124,15 @@ class Runs:
         try:
             self._store.begin_action(run, index, now)
         except Paused as error:
-            if index == 0:
+            if untouched(run, index):
                 self._end(run, RunState.CANCELLED, str(error), now)
+            elif undoes(run, index):
+                self._end(run, RunState.FAILED, f"made it worse; not undone: {error}", now)
             else:
                 self._verify_from(run, f"{error}, after action {index} of the plan", now)
             return
         except Conflict as error:
-            state = RunState.CANCELLED if index == 0 else RunState.FAILED
+            state = RunState.CANCELLED if untouched(run, index) else RunState.FAILED
             self._end(run, state, str(error), now)
             return
         key = f"run-{run.id}-{index}"
@@ -151,7 +152,9 @@ class Runs:
             return
         run, index = busy.run, busy.index
         action = run.plan.actions[index]
-        result, hidden = _outcome(finished)
+        result, hidden = outcome(finished)
+        if result is None and untouched(run, index + 1):
+            result = StepResult(ok=False, started=False, output=hidden)  # it only looked
         try:
             if result is None:
                 self._hide(run, hidden, now)
@@ -173,16 +176,16 @@ class Runs:
             "done" if result.ok else "failed",
             extra={"action": action.kind, "run": run.id, "episode": run.episode_id},
         )
-        if not result.ok:
-            self._end(
-                run, RunState.FAILED, f"{action.kind} {action.target} failed: {result.output}", now
-            )
-        elif index + 1 == len(run.plan.actions):
+        if undoes(run, index) or not result.ok:
+            self._end(run, RunState.FAILED, ended_by(run, index, result), now)
+        elif index + 1 == len(run.plan.forward):
             self._verify_from(run, "acted; looks at fresh data", now)
-        elif not self._store.episode(run.episode_id).firing:
-            self._verify_from(run, f"the alert resolved after action {index + 1}", now)
-        else:
+        elif self._store.episode(run.episode_id).firing:
             self._begin(run, index + 1, now)
+        elif untouched(run, index + 1):
+            self._end(run, RunState.CANCELLED, "the alert resolved before the step began", now)
+        else:
+            self._verify_from(run, f"the alert resolved after action {index + 1}", now)
 
     # Moving on
 
@@ -193,7 +196,7 @@ class Runs:
             busy = next((b for b in self._busy.values() if b.run.id == run.id), None)
             if busy is None:
                 self._recover(run, now)
-            elif now - busy.since >= _patience(busy):
+            elif now - busy.since >= patience(busy.run, busy.index):
                 del self._busy[f"run-{run.id}-{busy.index}"]
                 self._hide(run, "its action did not end within its limit", now)
             else:
@@ -206,10 +209,15 @@ class Runs:
     def _recover(self, run: Run, now: float) -> None:
         """A run that acts, and no worker of ours does it: the engine had stopped."""
         records = self._store.actions(run.id)
-        if any(record.result is None for record in records) or not records:
+        if untouched(run, len(records)):
+            self._end(run, RunState.CANCELLED, "the engine stopped before the step began", now)
+        elif any(record.result is None for record in records) or not records:
             self._hide(run, "the engine stopped during its action", now)
         elif records[-1].result is not None and not records[-1].result.ok:
             self._end(run, RunState.FAILED, records[-1].result.output, now)
+        elif undoes(run, len(records) - 1):
+            word = "undone" if len(records) == len(run.plan.actions) else "undone in part"
+            self._end(run, RunState.FAILED, f"made it worse; {word}, then the engine stopped", now)
         else:
             count = f"{len(records)} of {len(run.plan.actions)}"
             self._verify_from(run, f"the engine stopped after action {count}", now)
@@ -239,6 +247,13 @@ class Runs:
                     run, run.state, verdict.reason, now, good_since=verdict.good_since
                 )
             self._post_running(run, episode, now)
+            return
+        if verdict.state == "worse":
+            log.warning("run %d %s", run.id, verdict.reason, extra={"run": run.id})
+            detail: dict[str, object] = {"after": seen.as_detail()}
+            self._store.move_run(run, run.state, verdict.reason, now, detail=detail)
+            self._look_at.pop(run.id, None)  # its undo is waited for, not looked at
+            self._begin(run, len(run.plan.forward), now)
             return
         state = RunState.VERIFIED if verdict.state == "good" else RunState.FAILED
         self._end(
@@ -301,21 +316,3 @@ class Runs:
                 "reason": before.reason,
             }
         }
-
-
-def _patience(busy: _Busy) -> float:
-    action = busy.run.plan.actions[busy.index]
-    return action.limit_s + action.stop_wait_s + HANG_MARGIN_S
-
-
-def _outcome(finished: Finished) -> tuple[StepResult | None, str]:
-    """The result of an action; None with the reason when it is not known."""
-    if isinstance(finished.value, StepResult) and finished.error is None:
-        return finished.value, ""
-    error = finished.error
-    if isinstance(error, DriverError) and not error.started:
-        return StepResult(ok=False, started=False, output=str(error)), ""
-    if isinstance(error, DriverError):
-        return None, str(error)
-    # A bug in a driver says nothing about what was done before it.
-    return None, f"its driver broke: {error!r}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from pydantic import ConfigDict, TypeAdapter
@@ -13,6 +13,7 @@ from opsloop import names
 from opsloop.catalog.facts import AlertFacts, EngineInput
 from opsloop.catalog.model import Catalog
 from opsloop.catalog.policy import Mode, Policy
+from opsloop.catalog.subject import Subject, SubjectKind, subject_of
 from opsloop.remediation.approval import Approval
 from opsloop.remediation.episode import Alert, Episode
 from opsloop.remediation.ports import Inventory, PastRun
@@ -27,8 +28,9 @@ Intent = Literal["remedy", "scale_in"]
 
 @dataclass(frozen=True, slots=True)
 class ServiceFacts:
-    """What the catalog says of the episode's service, as far as a decision needs it.
+    """What the catalog says of what the episode is about, as far as a decision needs it.
 
+    name: the service, or what stands for one on the alert of a host, certificate or backup.
     wanted: instances declared; health: path that answers 200, empty for a TCP connect;
     stale_after_s: a newest sample older than this is no fresh data. dependencies_speak_s: how
     long after its fault a dependency that is down may still look up.
@@ -40,6 +42,13 @@ class ServiceFacts:
     health: str = ""
     stale_after_s: float = 60.0
     dependencies_speak_s: float = 0.0
+    kind: SubjectKind = "service"
+    subject_name: str = ""  # of a host, certificate or backup
+    commands: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # step kind -> argv
+
+    @property
+    def subject(self) -> Subject:
+        return Subject(self.kind, self.subject_name or self.name)
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,6 +160,32 @@ class Situation:
 @functools.cache
 def _adapter() -> TypeAdapter[Situation]:
     return TypeAdapter(Situation)
+
+
+def subject_facts(given: EngineInput, alert: str, labels: Mapping[str, str]) -> ServiceFacts | None:
+    """The catalog's word on what an alert with these labels is about; None when it has none."""
+    subject = subject_of(alert, labels)
+    if subject is None or subject.kind == "service":
+        return service_facts(given, subject.name if subject else None)
+    catalog, name = given.catalog, subject.name
+    interval, commands = catalog.stack.scrape_interval, dict[str, tuple[str, ...]]()
+    if subject.kind == "host":
+        host = catalog.hosts.get(name)
+        interval = (host.scrape.interval if host else None) or interval
+    elif subject.kind == "certificate" and name in catalog.certificates:
+        commands = {"renew": tuple(catalog.certificates[name].renew or ())}
+    elif subject.kind == "backup" and name in catalog.backups:
+        commands = {"backup": tuple(catalog.backups[name].command or ())}
+    there: Mapping[str, object] = getattr(catalog, f"{subject.kind}s")
+    if name not in there:
+        return None
+    return ServiceFacts(
+        name=labels.get(names.SERVICE) or name,
+        stale_after_s=3 * interval.seconds + 5,
+        kind=subject.kind,
+        subject_name=name,
+        commands=commands,
+    )
 
 
 def service_facts(given: EngineInput, service: str | None) -> ServiceFacts | None:

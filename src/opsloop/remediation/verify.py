@@ -16,12 +16,13 @@ CLOCK_SLACK_S = 1.0
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """good: verified; failed: did not help, or cannot be told in time; pending: look again.
+    """good: verified; failed: did not help, or cannot be told in time; worse: it is to be undone;
+    pending: look again.
 
     good_since: since when all is good without a break, unix seconds; None while it is not.
     """
 
-    state: Literal["pending", "good", "failed"]
+    state: Literal["pending", "good", "failed", "worse"]
     reason: str
     good_since: float | None = None
 
@@ -32,12 +33,19 @@ def judge(run: Run, facts: AlertFacts, seen: Evidence, policy: Policy, now: floa
     Good means: on samples newer than the action the condition is gone, the service is
     measured (no data is not success), what was acted on runs, and all this for
     `verify.hold`, with a sample newer than its beginning. What is not good by
-    `verify.timeout` has failed.
+    `verify.timeout` has failed; a wait has its own time. What the step's undo calls worse, on
+    such samples, ends it at once; after a crash it is only failed: nobody knows what was done.
     """
     acted_at = run.acted_at if run.acted_at is not None else run.created_at
     if now < acted_at - CLOCK_SLACK_S:
         return Verdict("failed", "the clock went back, so no sample can be called newer")
     hold, timeout = policy.verify.hold.seconds, policy.verify.timeout.seconds
+    if run.plan.main.kind == "wait":
+        timeout = run.plan.main.limit_s
+    if seen.worse and seen.fresh_at is not None and seen.fresh_at > acted_at:
+        if run.state is RunState.UNKNOWN:
+            return Verdict("failed", "it is worse, and whether the step took effect is not known")
+        return Verdict("worse", f"made it worse: {run.plan.worse}")
     lacking = _lacking(seen, acted_at)
     if not lacking:
         since = now if run.good_since is None or run.good_since > now else run.good_since

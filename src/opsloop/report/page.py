@@ -102,7 +102,8 @@ def action_rows(told: Story) -> list[tuple[str, str, str]]:
             word += "" if record.result.started else ", nothing was started"
             word += f", took {length(record.ended_at - record.began_at)}"
             output = record.result.output
-        found.append((action_text(action), word, output))
+        undo = "undo: " if index >= len(told.run.plan.forward) else ""
+        found.append((undo + action_text(action), word, output))
     return found
 
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
+from opsloop.remediation import works
 from opsloop.remediation.episode import Episode
 from opsloop.remediation.plan import Action, Run
 from opsloop.remediation.ports import ActionRecord, Escalation
@@ -94,7 +95,7 @@ def cells(run: Run, now: float) -> tuple[str, ...]:
         str(run.episode_id),
         run.policy,
         run.service,
-        printable(", ".join(action_text(a) for a in run.plan.actions)),
+        printable(", ".join(action_text(a) for a in run.plan.forward)),
         str(run.state),
         clock(run.created_at),
         length(end - run.created_at),
@@ -168,7 +169,9 @@ def what(entry: Mapping[str, Any]) -> str:
 
 
 def action_text(action: Action) -> str:
-    """`restart api:api-0`, `scale_out api to 3`."""
+    """`restart api:api-0`, `scale_out api to 3`, `run backup/orders again: ...`."""
+    if action.work is not None or action.kind == "wait":
+        return works.text_of(action)
     if action.kind in ("scale_out", "scale_in"):
         return f"{action.kind} {action.target} to {action.wanted}"
     return f"{action.kind} {action.target}"
