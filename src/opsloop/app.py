@@ -33,9 +33,7 @@ if TYPE_CHECKING:
     from opsloop.catalog.facts import EngineInput
     from opsloop.catalog.policy import Policy
     from opsloop.drivers.fleet import ProcessFleet
-    from opsloop.drivers.words import Words
     from opsloop.remediation.engine import Engine
-    from opsloop.remediation.ports import Fleet, Metrics
     from opsloop.store.sqlite import SqliteStore
     from opsloop.web.intake import Intake
     from opsloop.web.metrics import EngineMetrics, Facts
@@ -147,6 +145,7 @@ class EngineProcess:
 
     def _engine(self) -> Engine:
         from opsloop.compile.places import CATALOG_LINK
+        from opsloop.drivers.dispatch import all_drivers
         from opsloop.drivers.words import Words
         from opsloop.remediation.engine import Engine
 
@@ -251,31 +250,6 @@ def _annotations(store: SqliteStore, now: float) -> dict[tuple[str, ...], float]
         body = note["body"]
         found["deploy", str(body.get("service", "")), str(body.get("text", ""))] = note["at"]
     return found
-
-
-def all_drivers(fleet: Fleet, words: Words, metrics: Metrics) -> Fleet:
-    """Every kind of action with its driver, over the fleet of this runtime's instances."""
-    from opsloop.drivers.ansible import PlaybookDriver
-    from opsloop.drivers.clean import CleanDriver
-    from opsloop.drivers.conditions import ConditionDriver
-    from opsloop.drivers.dispatch import Dispatcher
-    from opsloop.drivers.script import ScriptDriver
-    from opsloop.drivers.webhook import WebhookDriver
-
-    script, looks = ScriptDriver(words), ConditionDriver(words, metrics)
-    return Dispatcher(
-        fleet,
-        {
-            "script": script,
-            "renew": script,
-            "backup": script,
-            "playbook": PlaybookDriver(words),
-            "webhook": WebhookDriver(words),
-            "clean": CleanDriver(words),
-            "check": looks,
-            "wait": looks,
-        },
-    )
 
 
 def reachable(bind: str) -> str:

@@ -5,9 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
+from opsloop.drivers.ansible import PlaybookDriver
+from opsloop.drivers.clean import CleanDriver
+from opsloop.drivers.conditions import ConditionDriver
+from opsloop.drivers.script import ScriptDriver
+from opsloop.drivers.webhook import WebhookDriver
+from opsloop.drivers.words import Words
 from opsloop.errors import DriverError
 from opsloop.remediation.plan import Action, ActionKind
-from opsloop.remediation.ports import Driver, Fleet, Inventory, StepResult
+from opsloop.remediation.ports import Driver, Fleet, Inventory, Metrics, StepResult
 
 OF_INSTANCES: Final[tuple[ActionKind, ...]] = ("restart", "start", "scale_out", "scale_in")
 
@@ -34,3 +40,21 @@ class Dispatcher:
                 action.target, f"no driver does {action.kind!r} here", "see docs/guides"
             )
         return driver.perform(action, token)
+
+
+def all_drivers(fleet: Fleet, words: Words, metrics: Metrics) -> Fleet:
+    """Every kind of action with its driver, over the fleet of this runtime's instances."""
+    script, looks = ScriptDriver(words), ConditionDriver(words, metrics)
+    return Dispatcher(
+        fleet,
+        {
+            "script": script,
+            "renew": script,
+            "backup": script,
+            "playbook": PlaybookDriver(words),
+            "webhook": WebhookDriver(words),
+            "clean": CleanDriver(words),
+            "check": looks,
+            "wait": looks,
+        },
+    )
