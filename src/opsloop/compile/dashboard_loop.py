@@ -5,6 +5,7 @@ from __future__ import annotations
 from opsloop import names
 from opsloop.compile import conditions_stack as stack
 from opsloop.compile.dashboard_parts import (
+    ABOUT,
     DATASOURCE,
     HALF,
     OVERVIEW,
@@ -158,19 +159,19 @@ def _decisions() -> Panel:
 
 
 def _last() -> Panel:
-    newest = f"topk(20, max by (service, policy, state) ({names.LAST_RUN}))"
+    newest = f"topk(20, max by ({ABOUT}, policy, state) ({names.LAST_RUN}))"
     return Panel(
         id=7,
         title="Last runs",
         description="When each policy last ended so for a service.",
         kind="table",
-        queries=(Query("A", f"time() - {newest}", "{{service}} {{policy}} {{state}}",
+        queries=(Query("A", f"time() - {newest}", "{{policy}} {{state}}",
                        instant=True),),
         unit="s",
         links=(TO_RUNS,),
         place=HALF,
         columns=(
-            Column("Service", label="service", link=to_service("{{service}}")),
+            Column("Service", label=ABOUT, link=to_service(f"{{{{{ABOUT}}}}}")),
             Column("Policy", label="policy"),
             Column("Verdict", label="state"),
             Column("Ago", ref="A", unit="s", decimals=0),

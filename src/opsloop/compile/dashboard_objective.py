@@ -9,6 +9,7 @@ from opsloop.catalog.model import Catalog
 from opsloop.catalog.slo import pairs_of
 from opsloop.compile.dashboard_limits import burn_limits, distinct
 from opsloop.compile.dashboard_parts import (
+    ABOUT,
     BUDGET_LEFT,
     HALF,
     SMALL,
@@ -206,8 +207,8 @@ def _spent(mine: str) -> Panel:
 
 def _runs() -> Panel:
     by = "policy, state"
-    kept = f'sum by ({by}) ({names.RUNS_KEPT}{{service="$service"}})'
-    before = f'sum by ({by}) ({names.RUNS_KEPT}{{service="$service"}} offset $__range)'
+    kept = f'sum by ({by}) ({names.RUNS_KEPT}{{{ABOUT}="$service"}})'
+    before = f'sum by ({by}) ({names.RUNS_KEPT}{{{ABOUT}="$service"}} offset $__range)'
     return Panel(
         id=12,
         title="Runs in the window",

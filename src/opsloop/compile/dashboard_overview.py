@@ -8,6 +8,7 @@ from opsloop import names
 from opsloop.catalog.model import Catalog
 from opsloop.compile import dashboard_containers, dashboard_hosts, dashboard_stack
 from opsloop.compile.dashboard_parts import (
+    ABOUT,
     BUDGET_LEFT,
     DATASOURCE,
     INSTANCE,
@@ -135,19 +136,19 @@ def _worst_budget(catalog: Catalog) -> tuple[Panel, ...]:
 
 
 def _last_runs() -> Panel:
-    newest = f"topk({SHOWN_RUNS}, max by (service, policy, state) ({names.LAST_RUN}))"
+    newest = f"topk({SHOWN_RUNS}, max by ({ABOUT}, policy, state) ({names.LAST_RUN}))"
     return Panel(
         id=4,
         title="Last runs",
         description="What the loop did last, how that ended, and how long ago.",
         kind="table",
-        queries=(Query("A", f"time() - {newest}", "{{service}} {{policy}} {{state}}",
+        queries=(Query("A", f"time() - {newest}", "{{policy}} {{state}}",
                        instant=True),),
         unit="s",
         links=(TO_RUNS, TO_REMEDIATION),
         place=SMALL,
         columns=(
-            Column("Service", label="service", link=to_service("{{service}}")),
+            Column("Service", label=ABOUT, link=to_service(f"{{{{{ABOUT}}}}}")),
             Column("Policy", label="policy"),
             Column("Verdict", label="state"),
             Column("Ago", ref="A", unit="s", decimals=0),

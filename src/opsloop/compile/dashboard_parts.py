@@ -15,6 +15,9 @@ OBJECTIVES: Final = "opsloop-slo"
 CONTAINERS: Final = "opsloop-containers"
 REMEDIATION: Final = "opsloop-remediation"
 
+# What a run or a mark is about: the engine, which tells of them, has the label `service` itself.
+ABOUT: Final = f"exported_{names.SERVICE}"
+
 SMALL: Final = Place(0, 0, 6, 4)
 THIRD: Final = Place(0, 0, 8, 7)
 HALF: Final = Place(0, 0, 12, 7)
@@ -46,10 +49,14 @@ def to_service(source: str) -> Link:
     return Link("Golden signals", SIGNALS, passes=(("service", source),))
 
 
-def marks(services: str = "") -> tuple[Annotation, ...]:
-    """Alerts, runs and deploys. services: a matcher, where the dashboard is about some."""
-    some = f",{services}" if services else ""
-    only = f"{{{services}}}" if services else ""
+def marks(service: str = "") -> tuple[Annotation, ...]:
+    """Alerts, runs and deploys. service: `$service` where the dashboard is about one; a mark
+    that is about none is on every chart."""
+    some = f',{names.SERVICE}="{service}"' if service else ""
+    only = f'{{{ABOUT}="{service}"}}' if service else ""
+    deploys = names.ANNOTATED
+    if service:
+        deploys = f'({deploys}{only} or {deploys}{{{ABOUT}=""}})'
     severities = "|".join(names.SEVERITIES)
     return (
         Annotation(
@@ -64,18 +71,18 @@ def marks(services: str = "") -> tuple[Annotation, ...]:
             "Runs",
             f"1000 * {names.LAST_RUN}{only}",
             "{{policy}}: {{state}}",
-            "{{service}}",
+            f"{{{{{ABOUT}}}}}",
             "info",
-            ("policy", "state", "service"),
+            ("policy", "state", ABOUT),
             at_value=True,
         ),
         Annotation(
             "Deploys",
-            f"1000 * {names.ANNOTATED}{only}",
+            f"1000 * {deploys}",
             "{{text}}",
-            "{{service}}",
+            f"{{{{{ABOUT}}}}}",
             "neutral",
-            ("kind", "service"),
+            ("kind", ABOUT),
             at_value=True,
         ),
     )

@@ -56,7 +56,7 @@ def golden_signals(catalog: Catalog) -> Dashboard | None:
         ),
         variables=(DATASOURCE, SERVICE, JOB, INSTANCE),
         links=(Link("System overview", OVERVIEW), TO_SLO),
-        annotations=marks(f'{names.SERVICE}=~"$service"'),
+        annotations=marks("$service"),
     )
 
 

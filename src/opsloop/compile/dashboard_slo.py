@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Final
 
 from opsloop import names
@@ -15,7 +14,6 @@ from opsloop.compile.dashboard_parts import (
     DATASOURCE,
     OBJECTIVES,
     OVERVIEW,
-    SMALL,
     THIRD,
     TO_ALERTS,
     WIDE,
@@ -57,11 +55,11 @@ def objectives(catalog: Catalog) -> Dashboard | None:
         description="Error budgets: all objectives, the worst first, and one of them in full.",
         rows=(
             Row("All objectives", (_met(), _met_over_time(), _worst(), _all(catalog))),
-            Row("$service / $slo", one_objective(catalog, MINE)),
+            Row("One objective", one_objective(catalog, MINE)),
         ),
         variables=(DATASOURCE, SERVICE, CHOSEN),
         links=(Link("System overview", OVERVIEW), to_service("$service")),
-        annotations=marks(f'{names.SERVICE}=~"$service"'),
+        annotations=marks("$service"),
         range_s=DAY_S,
         refresh_s=60,
     )
@@ -80,7 +78,7 @@ def _met() -> Panel:
         ),
         unit="percentunit",
         links=(TO_ALERTS,),
-        place=replace(SMALL, h=7),
+        place=THIRD,
         decimals=0,
         thresholds=(Threshold(None, "bad"), Threshold(0.9, "warn"), Threshold(1, "good")),
         low=0,
@@ -98,7 +96,7 @@ def _met_over_time() -> Panel:
         queries=(Query("A", f"avg({LEFT_RATIO} >= bool 0)", "met"),),
         unit="percentunit",
         links=(TO_ALERTS,),
-        place=replace(THIRD, w=9),
+        place=THIRD,
         low=0,
         high=1,
         may_be_empty="a budget is known some minutes after the first events",
@@ -117,7 +115,7 @@ def _worst() -> Panel:
         ),
         unit="percentunit",
         links=(_chosen(),),
-        place=replace(THIRD, w=9),
+        place=THIRD,
         decimals=1,
         thresholds=BUDGET_LEFT,
         may_be_empty="a budget is known some minutes after the first events",
