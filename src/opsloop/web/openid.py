@@ -7,7 +7,7 @@ import secrets
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from opsloop.catalog.console import ConsoleRoles, OpenID, role_of
 from opsloop.errors import MissingBinary
@@ -124,29 +124,28 @@ class OpenIDProvider:
     def _claims(
         self, token: Mapping[str, Any], keys: Mapping[str, Any], nonce: str
     ) -> Mapping[str, Any]:
-        from authlib.jose import JsonWebKey, JsonWebToken
-        from authlib.jose.errors import JoseError
+        from joserfc import jwt
+        from joserfc.errors import JoseError
+        from joserfc.jwk import KeySet, KeySetSerialization
 
-        wanted = {
-            "iss": {"essential": True, "values": _issuers(self._settings.issuer)},
-            "aud": {"essential": True, "value": self._settings.client_id},
-            "exp": {"essential": True},
-            "sub": {"essential": True},
-            "nonce": {"essential": True, "value": nonce},
-        }
+        rules = jwt.JWTClaimsRegistry(
+            leeway=LEEWAY_S,
+            iss={"essential": True, "values": _issuers(self._settings.issuer)},
+            aud={"essential": True, "value": self._settings.client_id},
+            exp={"essential": True},
+            sub={"essential": True},
+            nonce={"essential": True, "value": nonce},
+        )
         try:
-            claims = JsonWebToken(_ALGORITHMS).decode(
-                str(token.get("id_token", "")),
-                JsonWebKey.import_key_set(keys),
-                claims_options=wanted,
-            )
-            claims.validate(leeway=LEEWAY_S)
+            known = KeySet.import_key_set(cast("KeySetSerialization", dict(keys)))
+            found = jwt.decode(str(token.get("id_token", "")), known, _ALGORITHMS)
+            rules.validate(found.claims)
         except (JoseError, ValueError, KeyError) as error:
             self._known = None  # its keys may have changed: read them again at the next try
             raise SignInRefused(
                 self._settings.issuer, f"signed nothing that can be believed: {error}", _RETRY
             ) from error
-        return dict(claims)
+        return dict(found.claims)
 
     async def _person(
         self,
