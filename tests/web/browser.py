@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 import uvicorn
-from playwright.sync_api import Browser, Page, Playwright, sync_playwright
+from playwright.sync_api import Browser, Page, Playwright
 
 from opsloop.web.server import listen_on
 from tests.support.net import free_port
@@ -49,22 +49,17 @@ def serving(at: Stage) -> Iterator[str]:
 
 
 @contextmanager
-def chromium(language: str = "en_US.UTF-8") -> Iterator[Browser]:
+def chromium(playwright: Playwright, language: str = "en_US.UTF-8") -> Iterator[Browser]:
     """Debian's Chromium; the test is skipped, with the reason, where there is none."""
     program = shutil.which("chromium")
     if program is None:
         pytest.skip("no chromium on this machine: apt-get install chromium")
-    with sync_playwright() as playwright:
-        browser = _launched(playwright, program, language)
-        try:
-            yield browser
-        finally:
-            browser.close()
-
-
-def _launched(playwright: Playwright, program: str, language: str) -> Browser:
-    env = {**os.environ, "LANG": language, "LC_ALL": language}
-    return playwright.chromium.launch(executable_path=program, args=FLAGS, env=dict(env))
+    env: dict[str, str | float | bool] = {**os.environ, "LANG": language, "LC_ALL": language}
+    browser = playwright.chromium.launch(executable_path=program, args=FLAGS, env=env)
+    try:
+        yield browser
+    finally:
+        browser.close()
 
 
 @dataclass

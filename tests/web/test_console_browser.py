@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser
+from playwright.sync_api import Browser, Playwright, sync_playwright
 
 from tests.support.wait import wait_until
 from tests.web import console_stage
@@ -21,8 +21,14 @@ NARROW, WIDE = 390, 1440
 
 
 @pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as found:
+def playwright() -> Iterator[Playwright]:
+    with sync_playwright() as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def browser(playwright: Playwright) -> Iterator[Browser]:
+    with chromium(playwright) as found:
         yield found
 
 
@@ -109,8 +115,10 @@ def test_what_comes_from_outside_runs_nowhere(at: Stage, browser: Browser) -> No
 
 @pytest.mark.full
 @pytest.mark.parametrize("language", ["C", "de_DE.UTF-8"])
-def test_charts_are_drawn_whatever_the_language(at: Stage, language: str) -> None:
-    with chromium(language) as own, serving(at) as url, looking(own) as looked:
+def test_charts_are_drawn_whatever_the_language(
+    at: Stage, playwright: Playwright, language: str
+) -> None:
+    with chromium(playwright, language) as own, serving(at) as url, looking(own) as looked:
         looked.go(f"{url}/services/api")
         assert looked.page.locator(".chart canvas").count() >= 1
         assert looked.wrong == []
@@ -157,7 +165,7 @@ def test_what_somebody_types_is_left_alone(at: Stage, browser: Browser) -> None:
     with serving(at) as url, looking(browser) as looked:
         looked.go(f"{url}/runs")
         page = looked.page
-        page.locator("input[name=why]").first.fill("half a reason")
+        page.locator("#waiting input[name=why]").first.fill("half a reason")
         at.store.pause("racks", time.time())
         page.wait_for_selector("text=The loop is paused", timeout=DEADLINE_MS)
         assert page.locator("#waiting input[name=why]").first.input_value() == "half a reason"

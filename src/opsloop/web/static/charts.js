@@ -8,9 +8,9 @@
   const css = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
   const sync = uPlot.sync("page");
   const two = (n) => String(n).padStart(2, "0");
-  let marks = [];
+  let marks = [], zooming = false;
 
-  // Figures as the server writes them.
+  // As the server writes them.
   const digits = (v, most) => {
     const size = Math.abs(v), n = most ?? (size >= 100 || v === Math.round(v) ? 0 : size >= 10 ? 1 : 2);
     return size && size < 0.01 ? v.toPrecision(1) : v.toLocaleString("en-US", { minimumFractionDigits: 0, maximumFractionDigits: n });
@@ -42,7 +42,6 @@
   };
 
   const hooks = (chart) => ({
-    // What lies over the lines: limits, and what happened when.
     draw: [(u) => {
       const ctx = u.ctx, box = u.bbox, dpr = devicePixelRatio;
       ctx.save();
@@ -66,7 +65,8 @@
       ctx.restore();
     }],
     setSelect: [(u) => {
-      if (u.select.width < 8) return;
+      if (u.select.width < 8 || zooming) return;
+      zooming = true;
       const from = u.posToVal(u.select.left, "x"), to = u.posToVal(u.select.left + u.select.width, "x");
       const here = new URL(location.href);
       here.searchParams.delete("range");
