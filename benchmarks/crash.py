@@ -38,10 +38,15 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="oc-") as folder:
         done = crashes(Path(folder), shape, kills, options.seed)
     found = results(done, options.seed)
+    for text in done.findings.broken:
+        say(f"broken: {text}")
     if not options.quick:
         for kind in ("full", "read-only"):
             say(f"a disk that is {kind}")
-            found += on_disk(kind, options.seed)
+            try:
+                found += on_disk(kind, options.seed)
+            except RuntimeError as error:  # what was found before is told all the same
+                found.append(Result(f"{kind} disk", None, "", note=f"did not end: {error}"))
     report("crash", found, as_json=options.json)
     return 0
 
