@@ -17,7 +17,8 @@ from tests.docs.pages import ROOT, blocks, commands
 class Page:
     """files: name -> (language, number) of the block that is saved under it before.
 
-    full: it starts a whole stack. slow: it takes longer than core tests may. elsewhere: the test that runs the page instead.
+    full: it starts a whole stack. slow: it takes longer than core tests may. elsewhere: the test
+    that runs the page instead.
     """
 
     files: Mapping[str, tuple[str, int]] = field(default_factory=dict)
@@ -31,14 +32,14 @@ _CATALOG = {"opsloop.yaml": ("yaml", 0)}
 PAGES: Mapping[str, Page] = {
     "README.md": Page(elsewhere="tests/docs/test_readme.py"),
     "CONTRIBUTING.md": Page(elsewhere="tests/docs/test_contributing.py"),
-    "docs/guides/first-ten-minutes.md": Page(full=True),
+    "docs/guides/first-ten-minutes.md": Page(elsewhere="tests/make/test_wheel.py"),
     "docs/guides/own-service.md": Page(_CATALOG, full=True),
     "docs/guides/first-slo.md": Page(elsewhere="tests/docs/test_first_slo_guide.py"),
     "docs/guides/first-policy.md": Page(_CATALOG),
     "docs/guides/from-sloth-or-pyrra.md": Page(elsewhere="tests/docs/test_import_guide.py"),
     "docs/guides/existing-prometheus.md": Page(_CATALOG),
     "docs/guides/production.md": Page({"opsloop.yaml": ("README", 0)}, slow=True),
-    "docs/guides/upgrade.md": Page(full=True),
+    "docs/guides/upgrade.md": Page(elsewhere="tests/make/test_wheel.py"),
 }
 
 
@@ -62,8 +63,17 @@ def save_files(name: str, folder: Path) -> None:
         (folder / file).write_text(text, encoding="utf-8")
 
 
-def run(name: str, folder: Path, environ: Mapping[str, str], seconds: float) -> str:
-    """Run the page's commands in their order, in one shell; what they said, or AssertionError."""
+def run(
+    name: str,
+    folder: Path,
+    environ: Mapping[str, str],
+    seconds: float,
+    installed: Path | None = None,
+) -> str:
+    """Run the page's commands in their order, in one shell; what they said, or AssertionError.
+
+    installed: the folder of an installed `opsloop`; without it, it is that of this checkout.
+    """
     page = PAGES[name]
     lines = []
     for line in commands(name):
@@ -73,13 +83,11 @@ def run(name: str, folder: Path, environ: Mapping[str, str], seconds: float) -> 
             lines.append(line)
     assert lines, name
     script = "set -eu\n" + "".join(f"echo {shlex.quote('$ ' + line)}\n{line}\n" for line in lines)
-    environment = {
-        **os.environ,
-        "PATH": f"{program(folder / '.bin')}:{os.environ['PATH']}",
-        "PYTHONPATH": str(ROOT / "src"),
-        "NO_COLOR": "1",
-        **environ,
-    }
+    here = {k: v for k, v in os.environ.items() if not k.startswith("PYTHON")}
+    if installed is None:
+        here["PYTHONPATH"] = str(ROOT / "src")
+    path = f"{installed or program(folder / '.bin')}:{here['PATH']}"
+    environment = {**here, "PATH": path, "NO_COLOR": "1", **environ}
     ran = subprocess.run(
         ["bash", "-c", script],
         cwd=folder,

@@ -163,20 +163,6 @@ def short_folder() -> Iterator[Path]:
 
 
 @pytest.mark.full
-def test_the_first_ten_minutes_then_upgrade_and_backup(short_folder: Path) -> None:
-    for program in PROGRAMS:
-        require(*program)
-    environ = {"OPSLOOP_PORT_BASE": str(free_port_base()), "OPSLOOP_STATE": str(short_folder / "s")}
-    try:
-        said = scripts.run("docs/guides/first-ten-minutes.md", short_folder, environ, 580)
-        assert "healed by run" in said
-        scripts.run("docs/guides/upgrade.md", short_folder, environ, 60)
-        assert (short_folder / "engine-backup.sqlite").stat().st_size > 0
-    finally:
-        _down(short_folder / "s")
-
-
-@pytest.mark.full
 def test_the_books_on_a_stack_where_something_broke(tmp_path: Path) -> None:
     """RUNBOOK and PLAYBOOK are read at night: each command does what it says, on a real stack."""
     books = ("RUNBOOK.md", "PLAYBOOK.md")

@@ -15,11 +15,14 @@ from pathlib import Path
 import pytest
 
 import opsloop
+from tests.docs import scripts
 from tests.drills.whole import PROGRAMS
 from tests.support.servers import require
 from tests.support.stack import free_port_base
 
 ROOT = Path(__file__).parents[2]
+FIRST = "docs/guides/first-ten-minutes.md"
+UPGRADE = "docs/guides/upgrade.md"
 pytestmark = pytest.mark.full
 
 
@@ -97,26 +100,27 @@ def test_no_code_of_the_checkout_is_used(installed: Installed) -> None:
     assert said.startswith(str(installed.folder))
 
 
-def test_check_build_up_drill_and_down_elsewhere(installed: Installed) -> None:
+def test_the_guides_work_elsewhere_word_by_word(installed: Installed) -> None:
+    """Init, up, drill and down of the first ten minutes, then a backup; check and build of both."""
     for program in PROGRAMS:
         require(*program)
-    run = installed.run
-    installed.environ["OPSLOOP_STATE"] = str(installed.folder / "s")
-    run("init", "--demo")
-    installed.environ["OPSLOOP_CATALOG"] = "shop/opsloop.yaml"
-    assert "fine: " in run("check")
-    assert run("schema").startswith("{")
-    run("build", "--out", "build", "--run-tests")
+    elsewhere, programs = installed.folder / "elsewhere", installed.folder / "venv/bin"
+    environ = {"OPSLOOP_STATE": str(installed.folder / "s")}
+    environ["OPSLOOP_PORT_BASE"] = installed.environ["OPSLOOP_PORT_BASE"]
+    state = installed.folder / "s"
     try:
-        run("up", "--deadline", "120")
-        assert "passed: healed by run" in run("drill", "service-kill")
-        assert "engine" in run("status")
-        run("slo")
+        said = scripts.run(FIRST, elsewhere, environ, 580, programs)
+        assert "passed: healed by run" in said
+        scripts.run(UPGRADE, elsewhere, environ, 60, programs)
+        assert (elsewhere / "engine-backup.sqlite").stat().st_size > 0
+        catalog = ("--catalog", "shop/opsloop.yaml")
+        assert "fine: " in installed.run("check", *catalog)
+        installed.run("build", *catalog, "--out", "build", "--run-tests")
+        assert installed.run("schema").startswith("{")
     finally:
-        down = installed.run("down")
-        record = installed.folder / "s/data/database.path"
+        installed.run("down", "--state", str(state))
+        record = state / "data/database.path"
         if record.exists():
             cluster = Path(record.read_text().strip())
             if installed.folder not in cluster.parents:
                 shutil.rmtree(cluster.parent, ignore_errors=True)
-    assert down

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 from xml.etree import ElementTree as ET
 
@@ -11,6 +12,7 @@ from opsloop.cli import drill_all
 from opsloop.drills.drill import Result
 from opsloop.drills.kinds import DRILLS
 from opsloop.drills.timeline import RunSeen, Stage, Timeline, as_json, judge
+from opsloop.errors import ArgumentError, NotRunning, StackError
 from opsloop.report import drills as report
 
 
@@ -100,3 +102,30 @@ def test_all_of_them_make_one_report(
     assert said.count("passed") == len(DRILLS) + 1 - broken
     assert "seed 4" in said
     assert (tmp_path / "new/drills.html").read_text().startswith("<!doctype html>")
+
+
+def test_one_that_cannot_be_done_does_not_end_the_others(
+    tmp_path: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def run(name: str, paused: bool) -> dict[str, Any]:
+        if name == "overload":
+            raise StackError("drill overload", "the stack is not healthy before it: x")
+        if name == "database-down":
+            raise ArgumentError("drill database-down", "api depends on no service with a process")
+        return control() if paused else drill(name)
+
+    page = tmp_path / "drills.html"
+    words: dict[str, Any] = {"control": True, "only_controls": False, "page": page, "as_json": True}
+    assert drill_all.run_all(run, 4, **words) == 1
+    shown = capsys.readouterr()
+    assert "not run: drill database-down: api depends on no service with a process" in shown.err
+    found = json.loads(shown.out)
+    assert {d["drill"]: d["passed"] for d in found["results"]}["overload"] is False
+    assert found["drills"] == len(DRILLS) - 1
+    assert "the stack is not healthy before it: x" in page.read_text()
+
+    def nothing_runs(name: str, paused: bool) -> dict[str, Any]:
+        raise NotRunning("the stack", "is not up")
+
+    with pytest.raises(NotRunning):
+        drill_all.run_all(nothing_runs, 4, **words)

@@ -10,6 +10,7 @@ from typing import Any
 
 from opsloop.cli import output
 from opsloop.drills.kinds import DRILLS
+from opsloop.errors import ArgumentError, NotRunning, StackError
 from opsloop.report import drills as report
 
 CONTROL = "service-kill"  # what would have happened is shown on this one
@@ -36,11 +37,24 @@ def run_all(
     page: Path | None,
     as_json: bool,
 ) -> int:
-    """Run them and print what they show; 0 when each showed what it should."""
+    """Run them and print what they show; 0 when each showed what it should.
+
+    One that the catalog cannot have is left out and named, one that could not be done has failed.
+    """
     if seed is None:
         seed = random.randrange(1_000_000)
     began = time.time()
-    found = [run(*drill) for drill in order(seed, control=control, only_controls=only_controls)]
+    found = []
+    for name, paused in order(seed, control=control, only_controls=only_controls):
+        try:
+            found.append(run(name, paused))
+        except NotRunning:
+            raise
+        except ArgumentError as error:  # this catalog has nothing that could break so
+            output.note(f"not run: {error}")
+        except StackError as error:
+            output.complain(str(error))
+            found.append(report.not_finished(name, error.reason, control=paused))
     series = report.Series(seed, tuple(found))
     if page is not None:
         when = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(began))

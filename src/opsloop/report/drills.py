@@ -60,6 +60,21 @@ class Series:
         return mean(d["verified_s"] for d in self.healing)
 
 
+def not_finished(name: str, reason: str, *, control: bool) -> dict[str, Any]:
+    """A drill that could not be done, in the form of those that were."""
+    return {
+        "drill": name,
+        "service": "",
+        "target": "",
+        "control": control,
+        "reason": reason,
+        "passed": False,
+        "healed": False,
+        "pages": 0,
+        **dict.fromkeys(STAGES),
+    }
+
+
 def mean(values: Iterable[float | None]) -> float | None:
     """Of those that there are; None of none."""
     known = [v for v in values if v is not None]
