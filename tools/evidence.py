@@ -95,6 +95,10 @@ class Stack:
         with self._log.open("a", encoding="utf-8") as file:
             file.write(f"+{time.monotonic() - self._began:7.1f} s  {text}\n")
 
+    def last_lines(self, count: int) -> list[str]:
+        """What the log says last."""
+        return self._log.read_text(encoding="utf-8").splitlines()[-count:]
+
     def opsloop(self, *words: str, needed: bool = True) -> str:
         """Run a command of ours; its words and what it says go into the log."""
         self.write("$ opsloop " + " ".join(words))
@@ -171,7 +175,8 @@ def _drilled(stack: Stack, *words: str) -> dict[str, Any]:
     """What a drill found; one that failed is no reason to stop, and is said in the manifest."""
     lines = stack.opsloop("drill", *words, "--json", needed=False).splitlines()
     if not lines:
-        raise SystemExit(f"evidence: drill {words[0]} did not run; see the log above")
+        said = "\n".join(stack.last_lines(4))
+        raise SystemExit(f"evidence: drill {words[0]} did not run:\n{said}")
     found: dict[str, Any] = json.loads(lines[-1])
     return found
 
