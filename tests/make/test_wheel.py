@@ -115,7 +115,7 @@ def test_the_guides_work_elsewhere_word_by_word(installed: Installed) -> None:
         assert (elsewhere / "engine-backup.sqlite").stat().st_size > 0
         catalog = ("--catalog", "shop/opsloop.yaml")
         assert "fine: " in installed.run("check", *catalog)
-        installed.run("build", *catalog, "--out", "build", "--run-tests")
+        installed.run("build", *catalog, "--out", "build")
         assert installed.run("schema").startswith("{")
     finally:
         installed.run("down", "--state", str(state))
