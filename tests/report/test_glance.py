@@ -173,6 +173,15 @@ def test_waiting_because_the_loop_could_not_fix_it() -> None:
     assert found.doing.link == "/runs/12"
 
 
+def test_what_the_loop_gave_to_people_waits_for_them_when_its_original_is_gone() -> None:
+    post = {**DOWN, "alertname": "RemediationFailed", "original": "ServiceDown"}
+    alert = Alert("p1", NOW - 34, True, post, {"summary": "the only step was tried"}, NOW + 60)
+    found = glance(Seen(NOW, board(Sources(NOW, [], [Listed(alert, ())])), [GOOD]))
+    assert found.state == "waiting"
+    assert found.broken.text.startswith("the only step was tried, since ")
+    assert found.doing.text == "It waits for a person: the loop could not fix ServiceDown."
+
+
 def test_prometheus_dead_from_the_beginning() -> None:
     found = glance(Seen(NOW, None, None, blind="connection refused"))
     assert found.state == "blind"

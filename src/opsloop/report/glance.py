@@ -120,6 +120,9 @@ def _state(seen: Seen, found: Sequence[Row], waiting: Sequence[Approval]) -> Sta
 
 
 def _escalated(row: Row) -> bool:
+    """Whether the loop gave it to people; its post tells so when its original is gone."""
+    if row.alert == names.REMEDIATION_FAILED:
+        return True
     return row.episode is not None and row.episode.state is EpisodeState.ESCALATED
 
 
@@ -294,7 +297,8 @@ def _running(run: Run, row: Row, now: float) -> str:
 def _given(row: Row) -> str:
     reason = printable(row.episode.reason) if row.episode else ""
     told = f": {reason}" if reason else ""
-    return f"It waits for a person: the loop could not fix {row.alert}{told}."
+    alert = printable(row.labels.get(names.ORIGINAL, row.alert))
+    return f"It waits for a person: the loop could not fix {alert}{told}."
 
 
 def _run_page(row: Row) -> str:
