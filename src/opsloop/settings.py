@@ -58,6 +58,9 @@ GIVEN = (
     Variable("OPSLOOP_SOCKET", "supervisord's socket."),
     Variable("OPSLOOP_BIN_*", "The path of each program of the stack."),
     Variable("OPSLOOP_GRAFANA_HOME", "Where a Grafana that is run has its defaults and pages."),
+    Variable("OPSLOOP_ACTION_ID", "Of an action's command: its own id, which no other has."),
+    Variable("OPSLOOP_ACTION_OF", "Of an action's command: the state folder of its engine."),
+    Variable("OPSLOOP_ALERT", "Of an action's command: the alert; further labels likewise."),
     Variable("OPSLOOP_SETTINGS", "Of Grafana: a digest of what it reads only when it starts."),
 )
 

@@ -140,7 +140,8 @@ CREATE TRIGGER runs_verified_were_looked_at BEFORE UPDATE ON runs
 WHEN NEW.state = 'verified' AND OLD.state NOT IN ('verifying', 'unknown')
 BEGIN SELECT RAISE(ABORT, 'only a run that has acted is verified'); END;
 CREATE TRIGGER runs_cancelled_did_nothing BEFORE UPDATE ON runs
-WHEN NEW.state = 'cancelled' AND EXISTS (SELECT 1 FROM actions WHERE run_id = NEW.id)
+WHEN NEW.state = 'cancelled' AND EXISTS (SELECT 1 FROM actions
+                                        WHERE run_id = NEW.id AND kind <> 'check')
 BEGIN SELECT RAISE(ABORT, 'a run that began an action is not cancelled'); END;
 CREATE TRIGGER runs_cut_short_are_unknown BEFORE UPDATE ON runs
 WHEN NEW.state IN ('verifying', 'verified', 'failed') AND OLD.state IN ('planned', 'acting')
