@@ -73,7 +73,7 @@ class CleanRule(StepModel):
 
 
 class Clean(StepModel):
-    """Delete old files by declared rules; `opsloop clean` lists what they would free."""
+    """Delete old files by declared rules."""
 
     rules: Annotated[list[CleanRule], Field(min_length=1, max_length=20)]
 
