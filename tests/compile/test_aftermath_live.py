@@ -55,6 +55,7 @@ def test_what_outlasts_a_healed_database_is_told_when_it_burns_anew(tmp_path: Pa
         s.resolve(page)  # as it does when the budget burns anew
         heard(s, "[P0] SLOBurnRateCritical: api")
         assert len(wait_until(lambda: s.pages()[2:] and s.pages(), "PagerDuty is told")) == 3
+        s.resolve(after("db", "symptoms"))
         s.post(alert("ServiceDown", "P0", service="api", instance="a:1"))
         heard(s, "[P0] ServiceDown: api")
 
