@@ -200,7 +200,9 @@ def test_quiet_hours_are_those_of_their_place_and_never_of_p0(build: Path) -> No
     ]  # fmt: skip
     for node in nodes(config["route"]):
         muted = "quiet hours" in node.get("mute_time_intervals", ())
-        if node["receiver"].endswith("page"):
+        # A way to people that fails is P1, also where it is told by the other way.
+        failing = f'alertname="{names.NOTIFICATIONS_FAILING}"' in node.get("matchers", ())
+        if node["receiver"].endswith("page") and not failing:
             assert not muted, node
         elif node["receiver"].startswith("team/") or "low" in node["receiver"]:
             assert muted, node

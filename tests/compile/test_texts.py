@@ -141,9 +141,16 @@ def test_grace_of_the_shop() -> None:
         for a in alertmanager.loop_alerts(catalogs.shop(), _rules(catalogs.shop()))
     }
     assert files == {
+        ("BackupFailed", "rerun-backup"): "32s",
+        ("BackupMissing", "rerun-backup"): "32s",
+        ("BackupStale", "rerun-backup"): "32s",
+        ("CertificateExpiring", "renew-certificate"): "32s",
+        ("DiskFull", "clean-disk"): "32s",
+        ("DiskWillFill", "clean-disk"): "32s",
         ("HighErrorRate", "restart-on-errors"): "1m20s",
         ("HighLatency", "scale-on-latency"): "1m20s",
         ("ServiceDown", "restart-down"): "28s",
+        ("SpoolFull", "clean-spool"): "23s",
     }
 
 

@@ -26,7 +26,7 @@ from opsloop.compile.slo_alerts import factor_text
 from opsloop.compile.slo_names import BUDGET, ERRORS_TILE, PERIOD, TILE, burn_rate, half_open
 from opsloop.compile.slo_spec import SLOSpec
 from opsloop.compile.slo_windows import EACH
-from opsloop.compile.wording import Label, Wording
+from opsloop.compile.wording import Wording
 
 Kind = Literal["page", "ticket"]
 SYMPTOMS: Final = "symptoms"  # what `covers` says: errors and latency
@@ -51,10 +51,10 @@ SETTLED: Final = Duration(3 * int(TILE))
 DATA_BACK: Final = Duration(5 * int(TILE))  # the first tile after a gap needs two minutes of data
 
 _MEANING: Final = {
-    SYMPTOMS: "What rates still hold of an instance that was down is not told of ",
-    DATA: "That data comes back after an instance was down is not told of ",
-    PAGE: "The budget that an incident burnt is not told as a page of ",
-    TICKET: "The budget that an incident burnt is not told as a ticket of ",
+    SYMPTOMS: "What rates still hold of an instance that was down is not told of its service.",
+    DATA: "That data comes back after an instance was down is not told of its service.",
+    PAGE: "The budget that an incident burnt is not told as a page of its service.",
+    TICKET: "The budget that an incident burnt is not told as a ticket of its service.",
 }
 
 
@@ -114,13 +114,12 @@ class _Maker:
     ) -> AlertRule | None:
         if not clauses:
             return None
-        service = Label(names.SERVICE)
         said = texts.page(
             self._catalog,
             self._options,
             names.INCIDENT_AFTERMATH,
-            summary=Wording.of("An incident of ", service, " is told already"),
-            description=Wording.of(_MEANING[covers], service, "."),
+            summary=Wording.of("An incident of this service is told already"),
+            description=Wording.of(_MEANING[covers]),
             impact="None: nobody is told of this alert.",
         )
         own = {names.COVERS: covers} | ({PERIOD: str(period)} if period else {})
