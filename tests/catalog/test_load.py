@@ -37,6 +37,10 @@ def test_the_shop_loads() -> None:
         "restart-down",
         "restart-on-errors",
         "scale-on-latency",
+        "clean-spool",
+        "clean-disk",
+        "renew-certificate",
+        "rerun-backup",
     ]
     assert loaded.catalog.stack.retention is None
     assert loaded.catalog.retention == Duration.parse("32d")  # its objectives are over 30d

@@ -22,6 +22,7 @@ from opsloop.remediation.plan import RunState
 from opsloop.stack import reach
 from opsloop.store.sqlite import SqliteStore
 from tests.cli.stage import Stage, alertmanager_of, inbox_of, prometheus_of, stage
+from tests.store.contract import DONE
 from tests.store.samples import act
 from tests.support.net import free_port
 from tests.support.servers import Server
@@ -120,6 +121,7 @@ def _receive(live: Live) -> None:
         run = store.record(act(store.episode(number)), time.time())
         assert run is not None
         store.begin_action(run, 0, time.time())
+        store.end_action(run, 0, DONE, time.time())
         store.move_run(run, RunState.VERIFYING, "watched for 10 s", time.time())
 
 

@@ -24,7 +24,8 @@ def test_the_shop(run: Run) -> None:
     done = run("check", "--catalog", str(ROOT / "examples" / "shop"))
     assert done.exit_code == 0
     assert done.stdout.endswith(
-        "2 services, 3 objectives, 3 processes, 1 host, 1 probe, 3 policies (auto)\n"
+        "2 services, 3 objectives, 3 processes, 1 host, 1 probe, 1 certificate,"
+        " 1 backup, 1 alert, 7 policies (auto)\n"
         "samples are kept 32d: the objectives over 30d need it\n"
     )
 

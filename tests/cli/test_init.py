@@ -38,7 +38,7 @@ def test_init_check_build_in_a_row(run: Run, tmp_path: Path) -> None:
 def test_without_discovery(run: Run) -> None:
     done = run("init", "--no-discovery")
     assert "with 0 services found" in done.stdout
-    assert run("check").stdout == "opsloop.yaml: fine: 1 host\n"
+    assert run("check").stdout == "opsloop.yaml: fine: 1 host, 1 policy (dry-run)\n"
     assert run("build", "--run-tests").exit_code == 0
 
 

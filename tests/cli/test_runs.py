@@ -15,6 +15,7 @@ from opsloop import names
 from opsloop.remediation.episode import EpisodeState
 from opsloop.remediation.plan import RunState
 from opsloop.store.sqlite import SqliteStore
+from tests.store.contract import DONE
 from tests.store.samples import started, taken
 
 Run = Callable[..., Result]
@@ -29,6 +30,7 @@ def store_file(tmp_path: Path) -> Path:
         store.set_episode(closed.id, EpisodeState.CLOSED, "resolved", None, 101.0)
         run = started(store, "b2")
         store.begin_action(run, 0, 102.0)
+        store.end_action(run, 0, DONE, 102.5)
         store.move_run(run, RunState.FAILED, "it did not help", 103.0)
     return path
 
@@ -108,13 +110,13 @@ def test_the_state_folder_may_stand_anywhere(run: Run, store_file: Path, place: 
     environ = {"OPSLOOP_STATE": str(elsewhere)} if place == "environment" else None
     result = run(*arguments, environ=environ)
     assert result.exit_code == 0, result.stderr
-    assert "the audit is whole: 4 rows" in result.stdout
+    assert "the audit is whole: 5 rows" in result.stdout
 
 
 def test_verify_finds_what_was_changed(run: Run, store_file: Path) -> None:
     assert json.loads(run("runs", "verify", "--json").stdout) == {
         "ok": True,
-        "rows": 4,
+        "rows": 5,
         "bad_id": None,
         "reason": "",
     }

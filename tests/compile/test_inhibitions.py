@@ -33,7 +33,7 @@ probes:
 remediation:
   mode: auto
   policies:
-    restart: {when: {alert: [ServiceDown, HighErrorRate], service: [api]}, steps: [restart]}
+    restart: {when: {alert: [ServiceDown, HighErrorRate], service: [api]}, steps: [restart], limits: {max_runs: 6, window: 1h}}
 """
 SYMPTOMS = ("HighErrorRate", "HighLatency", "ProbeFailing")
 BURNS = ("SLOBurnRateCritical", "SLOBurnRateHigh")
@@ -196,7 +196,8 @@ GIVEN_UP = ("RemediationFailed",)
 NO_SYMPTOM = ({"alertname": "ApprovalNeeded"}, {"original": "DiskFull"})
 STATEMENTS += [
     make(
-        GIVEN_UP, service, {"service": user, "original": symptom}, same,
+        GIVEN_UP, service,
+        {"service": user, "original": symptom, "severity": _usual(symptom)["severity"]}, same,
         (*NO_SYMPTOM, *({"service": "lone"} for _ in (user,) if user != service)),
     )
     for make in (of_down, of_aftermath)
@@ -208,7 +209,11 @@ STATEMENTS += [
     for same in ((("service", "environment") if user == service else ("environment",)),)
 ]  # fmt: skip
 # Changes that no statement sees, by how their words end, and why.
-UNSEEN = {"equal instance added": "neither side has an instance"}
+UNSEEN = {
+    "equal instance added": "neither side has an instance",
+    'original="HighErrorRate" over alertname="HighErrorRate": equal severity added': "one episode",
+    'original="ServiceDown" over alertname="ServiceDown": equal severity added': "one episode",
+}
 
 
 @pytest.fixture(scope="module")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ast
 import re
+import subprocess
+import sys
 from xml.etree import ElementTree as ET
 
 import click
@@ -23,7 +25,16 @@ _OURS = re.compile(r"(?:OPSLOOP|PROMETHEUS|ALERTMANAGER|PAGERDUTY|GRAFANA)_[A-Z_
 @pytest.mark.parametrize("name", reference.PAGES)
 def test_a_page_is_fresh(name: str) -> None:
     kept = (DOCS / name).read_text(encoding="utf-8")
-    assert kept == reference.PAGES[name](), "run: make docs"
+    assert kept == _made(name), "run: make docs"
+
+
+def _made(name: str) -> str:
+    """The page as `make docs` makes it: click keeps the help option of whoever asked first."""
+    if name != "reference/commands.md":
+        return reference.PAGES[name]()
+    code = f"import sys; from tools import reference; sys.stdout.write(reference.PAGES[{name!r}]())"
+    made = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, check=True)
+    return made.stdout.decode()
 
 
 def test_the_catalog_page_has_every_field() -> None:

@@ -73,8 +73,8 @@ BREAKS = [
     Break(
         3,
         "a step that is not idempotent is repeated",
-        "remediation/ladder.py",
-        "return True if step.idempotent is None else step.idempotent",
+        "catalog/steps.py",
+        "return self.kind not in ONCE if self.idempotent is None else self.idempotent",
         "return True",
         f"{ENGINE}::test_a_crash_in_a_step_that_is_not_idempotent_tells_people",
     ),

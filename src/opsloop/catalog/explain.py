@@ -18,6 +18,8 @@ from opsloop.catalog.model import Catalog
 
 # What a pattern of the models asks for, in words; a test holds that every pattern is here.
 PATTERNS = {
+    r"^[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?$": "a host name in lower-case letters, without a port",
+    r"^https?://[^\s/?#]+(/[^\s?#]*)?$": "an address as https://host/path, without ? and #",
     r"^[a-z][a-z0-9-]{0,47}$": "lower-case letters, digits and dashes, a letter first, 48 at most",
     r"^[a-zA-Z_:][a-zA-Z0-9_:]*$": "letters, digits, underscores and colons, no digit first",
     r"^[a-zA-Z_][a-zA-Z0-9_]*$": "letters, digits and underscores, no digit first",
