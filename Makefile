@@ -50,6 +50,10 @@ test: dev ## the core tests, under 8 minutes
 test-full: dev ## the slow tests
 	@tools/pytest-marked.sh full $(ARGS)
 
+.PHONY: test-long
+test-long: dev ## whole mutation runs, storms, every page in every state: hours
+	@tools/pytest-marked.sh long $(ARGS)
+
 .PHONY: test-docker
 test-docker: ## the tests that need a Docker engine
 	@if grep -rqs --include='*.py' 'mark\.docker' tests; then \

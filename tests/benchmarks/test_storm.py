@@ -32,7 +32,7 @@ def folder() -> Iterator[Path]:
         yield Path(made)
 
 
-@pytest.mark.full
+@pytest.mark.long
 def test_a_storm_loses_nothing_and_does_nothing_twice(folder: Path) -> None:
     done = storm.storm(folder, SMALL, episodes=24, per_episode=60, seed=5)
     assert done.findings.broken == []
@@ -44,7 +44,7 @@ def test_a_storm_loses_nothing_and_does_nothing_twice(folder: Path) -> None:
     assert max(done.pauses_s) < 1.0
 
 
-@pytest.mark.full
+@pytest.mark.long
 def test_kills_at_random_moments_lose_nothing_and_do_nothing_twice(folder: Path) -> None:
     done = crash.crashes(folder, Shape(services=2), kills=8, seed=random.randrange(10**6))
     assert done.findings.broken == []
@@ -53,7 +53,7 @@ def test_kills_at_random_moments_lose_nothing_and_do_nothing_twice(folder: Path)
     assert done.acknowledged > 0
 
 
-@pytest.mark.full
+@pytest.mark.long
 @pytest.mark.parametrize("kind", ["full", "read-only"])
 def test_a_disk_that_takes_nothing_loses_nothing(kind: str) -> None:
     results = {r.name.partition(": ")[2]: r for r in crash.on_disk(kind, seed=7, kills=2)}

@@ -135,7 +135,7 @@ def test_some_broken_rules(tmp_path: Path) -> None:
     assert count + others > 10, "mutants are made"
 
 
-@pytest.mark.full
+@pytest.mark.long
 @pytest.mark.parametrize("name", ["shop", "the rest of the shop", "without policies", "declared"])
 def test_no_broken_rule_passes_its_tests(name: str, tmp_path: Path) -> None:
     all_of_them = name in ("shop", "without policies")

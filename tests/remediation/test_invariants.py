@@ -243,7 +243,7 @@ def test_what_is_broken_here_is_there(broken: Break) -> None:
     assert text.count(broken.old) == 1, f"{broken.file} has changed: break it anew"
 
 
-@pytest.mark.full
+@pytest.mark.long
 @pytest.mark.parametrize("broken", BREAKS, ids=lambda b: f"{b.invariant}: {b.what}")
 def test_its_test_fails_when_it_is_broken(broken: Break, tmp_path: Path) -> None:
     copy = tmp_path / "src"

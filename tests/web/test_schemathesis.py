@@ -73,7 +73,7 @@ def _tried(operation: Any, examples: int) -> int:
     return count
 
 
-@pytest.mark.parametrize("examples", [3, pytest.param(150, marks=pytest.mark.full)])
+@pytest.mark.parametrize("examples", [3, pytest.param(150, marks=pytest.mark.long)])
 def test_what_is_made_up_of_the_document_is_answered_as_it_says(face: Face, examples: int) -> None:
     counts = tried(face, examples)
     assert {"POST /api/v1/alerts", "GET /api/v1/episodes"} <= counts.keys()
