@@ -70,7 +70,7 @@ class DriverContract:
         assert started
         assert known is None or not known.ok
         assert time.monotonic() - begun < action.limit_s + MARGIN_S
-        wait_until(rig.quiet, "nothing of it goes on", 10)
+        wait_until(rig.quiet, "nothing of it goes on", 120)
 
     def test_what_cannot_be_begun_changes_nothing(self, rig: DriverRig) -> None:
         before = rig.effects()
