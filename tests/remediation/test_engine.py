@@ -773,7 +773,9 @@ def test_a_fault_that_comes_back_unheard_is_acted_on_within_seconds(world: World
     assert len(world.performed) == 2
 
 
-@pytest.mark.parametrize("name", [names.REMEDIATION_FAILED, names.WATCHDOG])
+@pytest.mark.parametrize(
+    "name", [names.REMEDIATION_FAILED, names.WATCHDOG, names.INCIDENT_AFTERMATH]
+)
 def test_the_engines_own_alerts_are_no_episodes(world: World, name: str) -> None:
     world.listed.append(world.alert(name, "api"))
     world.run_for(61)

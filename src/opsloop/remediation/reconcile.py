@@ -15,7 +15,8 @@ from opsloop.remediation.situation import OWN_ALERTS
 
 EVERY_S: Final = 60.0
 RETRY_S: Final = 5.0
-NO_EPISODES: Final = OWN_ALERTS | {names.WATCHDOG}  # the Watchdog only shows that the way works
+# The Watchdog only shows that the way works; what only inhibits is nobody's fault to mend.
+NO_EPISODES: Final = OWN_ALERTS | {names.WATCHDOG, *names.ONLY_INHIBITS}
 SAME_START_S: Final = 0.001  # both interfaces of Alertmanager agree on milliseconds
 
 log = logging.getLogger("opsloop.engine")
