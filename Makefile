@@ -51,7 +51,7 @@ test-full: dev ## the slow tests
 	@tools/pytest-marked.sh full $(ARGS)
 
 .PHONY: test-long
-test-long: dev ## whole mutation runs, storms, every page in every state: hours
+test-long: dev ## mutation runs, storms, every page in every state, the wheel: an hour and more
 	@tools/pytest-marked.sh long $(ARGS)
 
 .PHONY: test-docker

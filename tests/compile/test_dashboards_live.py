@@ -22,7 +22,7 @@ from tests.drills.whole import PROGRAMS, Stack, whole_stack
 from tests.support.servers import require
 from tests.support.wait import wait_until
 
-pytestmark = pytest.mark.full
+pytestmark = pytest.mark.long
 STEP_S, RANGE_S = 15.0, 900.0
 # Series that a healthy demo has not, and why.
 ABSENT = {

@@ -162,7 +162,7 @@ def short_folder() -> Iterator[Path]:
     shutil.rmtree(folder, ignore_errors=True)
 
 
-@pytest.mark.full
+@pytest.mark.long
 def test_the_books_on_a_stack_where_something_broke(tmp_path: Path) -> None:
     """RUNBOOK and PLAYBOOK are read at night: each command does what it says, on a real stack."""
     books = ("RUNBOOK.md", "PLAYBOOK.md")
@@ -189,7 +189,7 @@ def test_the_books_on_a_stack_where_something_broke(tmp_path: Path) -> None:
         assert stack.opsloop("resume").code == 0
 
 
-@pytest.mark.full
+@pytest.mark.long
 def test_monitor_your_own_service(short_folder: Path) -> None:
     for program in PROGRAMS[:4]:
         require(*program)

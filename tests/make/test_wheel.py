@@ -23,7 +23,7 @@ from tests.support.stack import free_port_base
 ROOT = Path(__file__).parents[2]
 FIRST = "docs/guides/first-ten-minutes.md"
 UPGRADE = "docs/guides/upgrade.md"
-pytestmark = pytest.mark.full
+pytestmark = pytest.mark.long
 
 
 @dataclass(frozen=True)
