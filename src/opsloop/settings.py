@@ -62,7 +62,10 @@ GIVEN = (
     Variable("OPSLOOP_ACTION_OF", "Marks the processes of an action, so that none is left behind."),
     Variable("OPSLOOP_GRAFANA_HOME", "Where a Grafana that is run has its defaults and pages."),
     Variable("OPSLOOP_ACTION_ID", "Of an action's command: its own id, which no other has."),
-    Variable("OPSLOOP_ACTION_OF", "Of an action's command: the state folder of its engine."),
+    Variable(
+        "OPSLOOP_ACTION_RUN",
+        "Of an action's command: which one of them, so that all of it can be ended.",
+    ),
     Variable("OPSLOOP_ALERT", "Of an action's command: the alert; further labels likewise."),
     Variable("OPSLOOP_SETTINGS", "Of Grafana: a digest of what it reads only when it starts."),
 )

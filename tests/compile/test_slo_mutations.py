@@ -154,7 +154,7 @@ def test_some_broken_rules(tmp_path: Path) -> None:
     assert living(root, tmp_path / "mutants", CORE) == []
 
 
-@pytest.mark.full
+@pytest.mark.long
 def test_no_broken_rule_passes_its_tests(tmp_path: Path) -> None:
     """MUTANTS_EVERY=1 takes all of them, most of an hour."""
     root = written(objectives(), tmp_path / "built")

@@ -164,7 +164,7 @@ def test_the_environment_is_scrubbed_and_values_come_beside_the_command(
     )
     environment, document = json.loads(rig.driver.perform(action, 1).output.splitlines()[-1])
     allowed = {*command.KEPT, "OPSLOOP_ALERT", "OPSLOOP_SERVICE", "OPSLOOP_ACTION_ID", "MODE"}
-    assert environment.keys() <= {*allowed, command.MARK, "LC_CTYPE"}
+    assert environment.keys() <= {*allowed, command.MARK, command.RUN, "LC_CTYPE"}
     assert environment["MODE"] == f"{rig.state}/x"
     assert environment["OPSLOOP_ALERT"] == "DiskFull"
     assert json.loads(document) == {

@@ -65,6 +65,7 @@ class PlaybookDriver:
                 folder=self._words.catalog_dir,
                 limit_s=action.limit_s,
                 state=self._words.state,
+                all_of_it=True,
             )  # fmt: skip
         return result_of(ended, action)
 

@@ -8,6 +8,7 @@ import select
 import signal
 import subprocess
 import time
+import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,7 @@ from opsloop.errors import DriverError
 KEPT: Final = ("PATH", "HOME", "LANG", "LC_ALL", "TZ", "TMPDIR", "USER", "LOGNAME")
 """All that a command inherits of the engine's environment."""
 MARK: Final = "OPSLOOP_ACTION_OF"  # its state folder, by which `sweep` knows an action's processes
+RUN: Final = "OPSLOOP_ACTION_RUN"  # which of them: everything that one command started has it
 RECORDS: Final = "run/actions"  # of the state folder: a file for each command that runs, by pid
 MAX_OUTPUT: Final = 16 * 1024  # bytes that are kept, the last ones
 TERM_WAIT_S: Final = 5.0  # between SIGTERM and SIGKILL
@@ -47,19 +49,22 @@ def run(
     limit_s: float,
     state: Path,
     term_wait_s: float = TERM_WAIT_S,
+    all_of_it: bool = False,
 ) -> Ended:
     """Run argv in `folder` with `document` on its stdin, for at most limit_s.
 
     It leads a session and so a process group of its own; at the limit the group gets SIGTERM and,
     after term_wait_s, SIGKILL, and whatever of the group is left when the command has ended is
-    killed. It dies with the engine. Raises DriverError, nothing started, when it cannot be run.
+    killed. With all_of_it also what left the group (ansible's workers do) is killed at the limit.
+    It dies with the engine. Raises DriverError, nothing started, when it cannot be run.
     """
     begun = time.monotonic()
+    of_it = uuid.uuid4().hex
     kept = {name: os.environ[name] for name in KEPT if name in os.environ}
     try:
         process = subprocess.Popen(
             ["setpriv", "--pdeathsig", "TERM", "--", _found(argv[0], folder), *argv[1:]],
-            env={**kept, **environment, MARK: str(state)},
+            env={**kept, **environment, MARK: str(state), RUN: of_it},
             cwd=folder,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -80,6 +85,8 @@ def run(
             _watch(process, b"", output, time.monotonic() + term_wait_s)
     finally:
         _signal_group(process.pid, signal.SIGKILL)  # what is left of it, if anything
+        if timed_out and all_of_it:
+            _kill_marked(f"{RUN}={of_it}".encode())
         with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(KILL_WAIT_S)
         _drain(process, output)
@@ -228,6 +235,27 @@ def _pipes(process: subprocess.Popen[bytes]) -> tuple[IO[bytes], IO[bytes]]:
 def _close(pipe: IO[bytes]) -> None:
     with contextlib.suppress(OSError):
         pipe.close()
+
+
+def _kill_marked(mark: bytes) -> None:
+    """Until none is left: one that is killed may have started another meanwhile."""
+    deadline = time.monotonic() + KILL_WAIT_S
+    while (found := _marked(mark)) and time.monotonic() < deadline:
+        for pid in found:
+            with contextlib.suppress(OSError):
+                os.kill(pid, signal.SIGKILL)
+        time.sleep(_POLL_S)
+
+
+def _marked(mark: bytes) -> list[int]:
+    """Processes with this in their environment; what has ended shows none."""
+    found = []
+    for entry in os.listdir("/proc"):  # noqa: PTH208 - quicker than iterdir
+        if entry.isdigit():
+            with contextlib.suppress(OSError):
+                if mark in Path(f"/proc/{entry}/environ").read_bytes().split(b"\0"):
+                    found.append(int(entry))
+    return found
 
 
 def _signal_group(leader: int, number: signal.Signals) -> None:
