@@ -57,16 +57,17 @@ GIVEN = (
     Variable("OPSLOOP_CATALOG_DIR", "The folder of the catalog."),
     Variable("OPSLOOP_SOCKET", "supervisord's socket."),
     Variable("OPSLOOP_BIN_*", "The path of each program of the stack."),
-    Variable("OPSLOOP_ALERT", "To what a policy runs: the alert that it answers."),
+    Variable(
+        "OPSLOOP_ALERT",
+        "To what a policy runs: the alert that it answers; further labels likewise.",
+    ),
     Variable("OPSLOOP_ACTION_ID", "To what a policy runs: the action, the same when asked again."),
     Variable("OPSLOOP_ACTION_OF", "Marks the processes of an action, so that none is left behind."),
     Variable("OPSLOOP_GRAFANA_HOME", "Where a Grafana that is run has its defaults and pages."),
-    Variable("OPSLOOP_ACTION_ID", "Of an action's command: its own id, which no other has."),
     Variable(
         "OPSLOOP_ACTION_RUN",
         "Of an action's command: which one of them, so that all of it can be ended.",
     ),
-    Variable("OPSLOOP_ALERT", "Of an action's command: the alert; further labels likewise."),
     Variable("OPSLOOP_SETTINGS", "Of Grafana: a digest of what it reads only when it starts."),
 )
 

@@ -18,8 +18,6 @@ from opsloop.catalog.load import load
 from opsloop.catalog.model import Catalog
 from opsloop.catalog.slo import SLO, event_floor, pairs_of
 from opsloop.cli.main import cli
-from opsloop.compile.bundle import compile_catalog
-from opsloop.compile.options import Options
 from opsloop.compile.slo_rules import slo_groups
 from opsloop.compile.slo_spec import Counters, Rates, Ratio, SLOSpec, Source
 from tests.cli.conftest import ROOT
@@ -129,17 +127,7 @@ def test_promtool_takes_the_rules_of_every_objective(case: str, tmp_path: Path) 
     promtool_takes(slo_groups(specs), tmp_path / "rules.yml")
 
 
-def bundles_have_objectives() -> bool:
-    """Whether a bundle holds the rules of a service's objectives."""
-    slo = {"objective": "99%", "sli": {"events": {"total": "t", "errors": "e", "series": "all"}}}
-    web = {"team": "a", "targets": {"static": ["127.0.0.1:8000"]}, "slos": {"up": slo}}
-    catalog = Catalog.model_validate({"apiVersion": "opsloop/v1", "services": {"web": web}})
-    files = compile_catalog(catalog, Options()).files
-    return any("slo:budget:ratio" in text for text in files.values())
-
-
 @needs_promtool
-@pytest.mark.skipif(not bundles_have_objectives(), reason="bundles hold no objectives yet")
 @pytest.mark.parametrize("case", CASES)
 def test_it_builds(run: Run, tmp_path: Path, case: str) -> None:
     (tmp_path / "opsloop.yaml").write_text(imported(case).stdout)

@@ -75,6 +75,7 @@ def test_exit_codes_are_those_that_the_help_says(name: str, words: str) -> None:
 def test_every_variable_that_the_code_names_is_on_the_page() -> None:
     """Whatever the code spells like a variable of ours is one that a person can read about."""
     known = {v.name for v in (*VARIABLES, *GIVEN)}
+    assert len({v.name for v in GIVEN}) == len(GIVEN), "described once"
     unknown = {}
     for path in [*ROOT.glob("src/**/*.py"), *ROOT.glob("examples/shop/*.py")]:
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):

@@ -116,7 +116,7 @@ BREAKS = [
         "remediation/guards.py",
         "if used >= limits.max_runs:",
         "if used > limits.max_runs:",
-        "tests/remediation/test_properties.py::test_whatever_acts_is_within_every_limit",
+        "tests/remediation/test_cases.py::test_case[refuse-budget]",
     ),
     Break(
         6,
@@ -131,8 +131,9 @@ BREAKS = [
         "an unknown instance means the first",
         "remediation/ladder.py",
         "found = [i for i in inventory.instances if i.address == address]",
-        "found = list(inventory.instances[:1])",
-        "tests/remediation/test_hostile.py",
+        "found = [i for i in inventory.instances if i.address == address] or"
+        " list(inventory.instances[:1])",
+        "tests/remediation/test_cases.py::test_case[refuse-foreign-instance]",
     ),
     Break(
         8,
@@ -148,7 +149,7 @@ BREAKS = [
         "remediation/verify.py",
         "if seen.fresh_at <= acted_at:",
         "if seen.fresh_at < 0:",
-        f"{ENGINE}::test_a_verified_run_needs_samples_newer_than_the_action",
+        "tests/remediation/test_verify.py::test_what_is_lacking_is_said_and_fails_when_time_is_up",
     ),
     Break(
         9,
@@ -243,7 +244,7 @@ def test_what_is_broken_here_is_there(broken: Break) -> None:
     assert text.count(broken.old) == 1, f"{broken.file} has changed: break it anew"
 
 
-@pytest.mark.long
+@pytest.mark.full
 @pytest.mark.parametrize("broken", BREAKS, ids=lambda b: f"{b.invariant}: {b.what}")
 def test_its_test_fails_when_it_is_broken(broken: Break, tmp_path: Path) -> None:
     copy = tmp_path / "src"

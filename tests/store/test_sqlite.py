@@ -52,6 +52,8 @@ _RUN = (
     "policy, service, {attempt}, state, plan, plan_hash, 99, created_at, acting_at, acted_at,"
     " finished_at, good_since, reason, detail FROM runs"
 )
+# Over already, so that it is no second open run.
+_ENDED_RUN = _RUN.replace(" state,", " 'cancelled',").replace(" finished_at,", " 5,")
 _ACTION = "INSERT INTO actions (run_id, idx, kind, target, begun_at) VALUES ({}, {}, 'x', 'y', 5)"
 _ESCALATION = (
     "INSERT INTO escalations (episode_id, reason, labels, annotations, starts_at)"
@@ -72,8 +74,8 @@ REFUSED = {
     "no end and not firing": ("UPDATE episodes SET firing = 0", "CHECK constraint failed"),
     "labels are JSON": ("UPDATE episodes SET labels = 'no'", "CHECK constraint failed: labels"),
     "one run per attempt": (
-        f"INSERT INTO runs SELECT 99, episode_id, {_RUN.format(attempt='attempt')}",
-        "UNIQUE constraint failed: runs",
+        f"INSERT INTO runs SELECT 99, episode_id, {_ENDED_RUN.format(attempt='attempt')}",
+        "UNIQUE constraint failed: runs.episode_id, runs.policy, runs.attempt",
     ),
     "one open run per episode": (
         f"INSERT INTO runs SELECT 99, episode_id, {_RUN.format(attempt=7)}",

@@ -269,8 +269,10 @@ def within_radius(s: Situation) -> Answer:
     plan = ladder.plan_for(s)
     if s.policy is None or not isinstance(plan, Plan):
         return Pass()
-    if s.inventory is None:
+    if not ladder.needs_inventory(s):
         return Pass("takes no instance out of service")
+    if s.inventory is None:
+        return _refuse_to_widen(s, f"the instances of {plan.service} are not known")
     total = sum(i.wanted for i in s.inventory.instances)
     if total == 0:
         return _refuse_to_widen(s, f"how many instances {plan.service} should have is not known")
