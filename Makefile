@@ -51,7 +51,7 @@ test-full: dev ## the slow tests
 	@tools/pytest-marked.sh full $(ARGS)
 
 .PHONY: test-long
-test-long: dev ## mutation runs, storms, every page in every state, the wheel: an hour and more
+test-long: dev ## mutation runs, storms, the wheel elsewhere: an hour and more
 	@tools/pytest-marked.sh long $(ARGS)
 
 .PHONY: test-docker

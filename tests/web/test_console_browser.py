@@ -82,7 +82,7 @@ def test_the_overview_follows_a_fault_without_reloading(at: Stage, browser: Brow
         assert looked.wrong == []
 
 
-@pytest.mark.long
+@pytest.mark.full
 @pytest.mark.parametrize("state", STATES)
 @pytest.mark.parametrize("theme", ["light", "dark"])
 @pytest.mark.parametrize("width", [WIDE, NARROW])
@@ -101,7 +101,7 @@ def test_every_page_in_every_state(
         assert looked.wrong == []
 
 
-@pytest.mark.long
+@pytest.mark.full
 def test_what_comes_from_outside_runs_nowhere(at: Stage, browser: Browser) -> None:
     console_stage.burning(at, {**console_stage.DOWN, "instance": EVIL, "x": EVIL}, EVIL)
     at.metrics.series_labels = [{"instance": EVIL, "service": EVIL}]
@@ -113,7 +113,7 @@ def test_what_comes_from_outside_runs_nowhere(at: Stage, browser: Browser) -> No
         assert looked.wrong == []
 
 
-@pytest.mark.long
+@pytest.mark.full
 @pytest.mark.parametrize("language", ["C", "de_DE.UTF-8"])
 def test_charts_are_drawn_whatever_the_language(
     at: Stage, playwright: Playwright, language: str
@@ -124,7 +124,7 @@ def test_charts_are_drawn_whatever_the_language(
         assert looked.wrong == []
 
 
-@pytest.mark.long
+@pytest.mark.full
 def test_a_chart_is_zoomed_by_dragging(at: Stage, browser: Browser) -> None:
     with serving(at) as url, looking(browser) as looked:
         looked.go(f"{url}/services/api")
@@ -141,7 +141,7 @@ def test_a_chart_is_zoomed_by_dragging(at: Stage, browser: Browser) -> None:
         assert looked.wrong == []
 
 
-@pytest.mark.long
+@pytest.mark.full
 def test_keys_lead_to_pages_and_help(at: Stage, browser: Browser) -> None:
     with serving(at) as url, looking(browser) as looked:
         looked.go(f"{url}/")
@@ -159,7 +159,7 @@ def test_keys_lead_to_pages_and_help(at: Stage, browser: Browser) -> None:
         assert page.evaluate("document.documentElement.dataset.theme") == "dark"  # it is kept
 
 
-@pytest.mark.long
+@pytest.mark.full
 def test_what_somebody_types_is_left_alone(at: Stage, browser: Browser) -> None:
     console_stage.asks(at)
     with serving(at) as url, looking(browser) as looked:
@@ -171,7 +171,7 @@ def test_what_somebody_types_is_left_alone(at: Stage, browser: Browser) -> None:
         assert page.locator("#waiting input[name=why]").first.input_value() == "half a reason"
 
 
-@pytest.mark.long
+@pytest.mark.full
 def test_a_dead_console_is_said_and_its_return_is_noticed(at: Stage, browser: Browser) -> None:
     with looking(browser) as looked:
         with serving(at) as url:
