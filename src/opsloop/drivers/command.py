@@ -89,6 +89,7 @@ def run(
             _kill_marked(f"{RUN}={of_it}".encode())
         with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(KILL_WAIT_S)
+        _wait_for_group(process.pid)
         _drain(process, output)
         with contextlib.suppress(OSError):
             record.unlink(missing_ok=True)
@@ -117,6 +118,9 @@ def sweep(state: Path) -> list[int]:
             if marked and os.getsid(int(entry)) in leaders:
                 os.kill(int(entry), signal.SIGKILL)
                 found.append(int(entry))
+    deadline = time.monotonic() + KILL_WAIT_S
+    while any(map(_group_of, found)) and time.monotonic() < deadline:
+        time.sleep(_POLL_S / 10)
     for pid in leaders:
         with contextlib.suppress(OSError):
             (state / RECORDS / str(pid)).unlink()
@@ -256,6 +260,31 @@ def _marked(mark: bytes) -> list[int]:
                 if mark in Path(f"/proc/{entry}/environ").read_bytes().split(b"\0"):
                     found.append(int(entry))
     return found
+
+
+def _wait_for_group(leader: int) -> None:
+    """Until nothing of the group runs: a process that got SIGKILL may act for a moment more."""
+    deadline = time.monotonic() + KILL_WAIT_S
+    while _group_runs(leader) and time.monotonic() < deadline:
+        time.sleep(_POLL_S / 10)
+
+
+def _group_runs(group: int) -> bool:
+    try:
+        os.killpg(group, 0)
+    except OSError:
+        return False
+    pids = (int(entry) for entry in os.listdir("/proc") if entry.isdigit())  # noqa: PTH208
+    return any(_group_of(pid) == group for pid in pids)
+
+
+def _group_of(pid: int) -> int:
+    """The process group of one that runs; 0 of one that ended, also if its parent waits still."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()
+    except OSError:
+        return 0
+    return 0 if stat[0] in "ZX" else int(stat[2])
 
 
 def _signal_group(leader: int, number: signal.Signals) -> None:
