@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import zlib
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -56,13 +57,17 @@ def sampled(words: str, every: int) -> bool:
 
 
 def mutants(rule: Rule) -> list[Mutant]:
-    """All different mutants of a rule."""
+    """All different mutants of a rule; of several of the same words, all but the first are told
+    apart by a number: "> to >= (2)"."""
     seen = {rule["expr"]}
     found: list[Mutant] = []
+    alike: Counter[str] = Counter()
     for what, expr in _expressions(rule["expr"]):
         if expr not in seen:
             seen.add(expr)
-            found.append(Mutant(what, rule | {"expr": expr}))
+            alike[what] += 1
+            words = f"{what} ({alike[what]})" if alike[what] > 1 else what
+            found.append(Mutant(words, rule | {"expr": expr}))
     return [*found, *_around(rule)]
 
 

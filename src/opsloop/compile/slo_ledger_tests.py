@@ -11,10 +11,12 @@ from opsloop.catalog.units import Duration
 from opsloop.compile.slo_expected import Count
 from opsloop.compile.slo_names import (
     ERRORS_TILE,
+    GROUP_BUDGET,
     GROUP_WINDOWS,
     KINDS,
     MONTH,
     PAGE,
+    PERIOD,
     SLI,
     TILE,
     TOTAL_TILE,
@@ -23,6 +25,7 @@ from opsloop.compile.slo_names import (
     month_page,
     open_page,
     page,
+    period_sum,
 )
 from opsloop.compile.slo_promtool import UNDER_TEST, series, test_file, values, values_at
 from opsloop.compile.slo_spec import SLOSpec
@@ -32,6 +35,8 @@ SECOND = Duration(1000)
 OUTAGE = Duration(int(PAGE) + 59_000)
 HALF_DAY = Duration(12 * 3_600_000)
 _MONTH_END = 31 * 2 * int(HALF_DAY)  # of January 1970
+_MONTH_STEP = 1800  # seconds
+LAST_LOOK = Duration(_MONTH_END + int(TILE))  # which still tells of January
 
 Events = tuple[Count, Count]  # total and errors of one minute
 
@@ -58,6 +63,9 @@ def ledger_test_files(specs: Sequence[SLOSpec]) -> dict[str, str]:
     if calendar:
         own = {names.SERVICE: calendar[0].service, SLI: UNDER_TEST}
         files["slo-month.yml"] = test_file([_month_end(own)], HALF_DAY, GROUP_WINDOWS)
+        files["slo-month-budget.yml"] = test_file(
+            [_whole_month(own, str(calendar[0].period))], LAST_LOOK, GROUP_BUDGET
+        )
     return files
 
 
@@ -149,6 +157,24 @@ def _month_end(labels: Mapping[str, str]) -> dict[str, Any]:
         "interval": str(SECOND),
         "input_series": [_input(closed_page(kind), labels, values_at(closed)) for kind in KINDS],
         "promql_expr_test": checks,
+    }
+
+
+def _whole_month(labels: Mapping[str, str], period: str) -> dict[str, Any]:
+    """The last evaluation that tells of a month of 31 days holds its first hour and its last."""
+    hour, half = int(PAGE) // 1000, _MONTH_END // 2000
+    told = {hour: 1.0, half: 10.0, _MONTH_END // 1000: 100.0}
+    ticks = {at // _MONTH_STEP: value for at, value in told.items()}
+    end = str(LAST_LOOK)
+    whole = {names.SERVICE: labels[names.SERVICE], SLI: labels[SLI], PERIOD: period}
+    return {
+        "name": "a month's first hour counts until the last evaluation that tells of it",
+        "interval": str(Duration(_MONTH_STEP * 1000)),
+        "input_series": [
+            _input(month_page(kind), dict(labels) | {MONTH: "1"}, values_at(ticks))
+            for kind in KINDS
+        ],
+        "promql_expr_test": [_check(period_sum(kind), whole, end, 111.0) for kind in KINDS],
     }
 
 
