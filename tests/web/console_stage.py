@@ -85,8 +85,8 @@ class Metrics(AlertRules):
         if self.dead:
             raise PrometheusError("http://127.0.0.1:1", "connection refused")
 
-    def query(self, expr: str) -> list[Sample]:
-        self._answer(expr)
+    def query(self, expr: str, at: float | None = None) -> list[Sample]:
+        self._answer(expr if at is None else f"{expr} @ {at:.0f}")
         for text, found in self.values.items():
             if text in expr:
                 return found

@@ -181,6 +181,17 @@ def test_ten_years_are_no_question_for_prometheus(at: Stage) -> None:
     assert (end - start) / step <= 241
 
 
+def test_a_time_of_the_past_shows_the_numbers_of_then(at: Stage) -> None:
+    """As Grafana does: a single value is that of the end of the chosen time."""
+    at.page("/dashboards/opsloop-overview?from=1700000000&to=1700003600")
+    instant = [a for a in at.metrics.asked if a.startswith("count(up{")]
+    assert instant
+    assert all(a.endswith(" @ 1700003595") or a.endswith(" @ 1700003600") for a in instant)
+    asked = len(at.metrics.asked)
+    at.page("/explain/opsloop-overview/1?from=1700000000&to=1700003600")
+    assert all("@ 17000036" in a or "group by" in a for a in at.metrics.asked[asked:])
+
+
 @pytest.mark.parametrize(
     ("path", "status"),
     [

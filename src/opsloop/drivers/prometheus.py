@@ -39,13 +39,14 @@ class Prometheus:
         self._timeout_s = timeout_s
         self._told: set[str] = set()
 
-    def query(self, expr: str) -> list[Sample]:
-        """Evaluate now. NaN is no value, so a series that has none is left out.
+    def query(self, expr: str, at: float | None = None) -> list[Sample]:
+        """Evaluate now, or at `at` (unix seconds). NaN is no value: a series of none is left out.
 
         Raises PrometheusError when there is no whole answer: none at all, an error, a result
         that is no vector or scalar, or a warning that data is missing.
         """
-        return self._read(expr, self._ask("query", {"query": expr}), _vector)
+        words = {"query": expr} if at is None else {"query": expr, "time": repr(at)}
+        return self._read(expr, self._ask("query", words), _vector)
 
     def query_range(self, expr: str, start: float, end: float, step: float) -> list[Series]:
         """Evaluate at start, start + step, ... up to end (unix seconds; step in seconds).

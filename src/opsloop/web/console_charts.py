@@ -123,7 +123,9 @@ class ChartPages:
         values, _ = await self._panels.values(dashboard, request.query_params)
         found = await panels.answer(self._world, panel, values, span)
         questions = [
-            await self._question(a.query.name({}) or a.query.ref, a.promql, a.query.expr)
+            await self._question(
+                a.query.name({}) or a.query.ref, a.promql, a.query.expr, span.moment
+            )
             for a in found.answers
         ]
         return await self._frame.page(
@@ -172,15 +174,17 @@ class ChartPages:
             request, "query.html", "Query", expr=expr, questions=questions
         )
 
-    async def _question(self, title: str, promql: str, declared: str) -> dict[str, Any]:
-        held = await self._world.query(promql)
+    async def _question(
+        self, title: str, promql: str, declared: str, at: float | None = None
+    ) -> dict[str, Any]:
+        held = await self._world.query(promql, at=at)
         samples = held.value or []
         return {
             "title": title,
             "promql": promql,
             "declared": declared if declared != promql else "",
             "at": held.at,
-            "whole_at": stamp(held.at) if held.value is not None else None,
+            "whole_at": stamp(held.at if at is None else at) if held.value is not None else None,
             "error": held.error,
             "samples": [(sorted(s.labels.items()), repr(s.value)) for s in samples[:MOST_RAW]],
             "left_out": max(0, len(samples) - MOST_RAW),

@@ -103,7 +103,7 @@ async def _one(world: World, query: Query, promql: str, span: TimeRange, ranged:
         held = await world.query_range(promql, span.start, span.end, span.step)
         kept, more = _limited(held)
         return Answer(query, promql, series=kept, at=held.at, error=held.error, left_out=more)
-    now = await world.query(promql)
+    now = await world.query(promql, at=span.moment)
     samples = list(now.value or ())
     return Answer(
         query,

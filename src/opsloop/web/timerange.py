@@ -43,6 +43,11 @@ class TimeRange:
         return self.end - self.start
 
     @property
+    def moment(self) -> float | None:
+        """When a single value is read: at the end of a fixed time, else now (None)."""
+        return None if self.preset else self.end
+
+    @property
     def query(self) -> str:
         """As it stands in an address."""
         if self.preset:

@@ -130,9 +130,11 @@ class World:
         path = self.state / names.INBOX_FILE
         return await self._ask("inbox", lambda: messages.read_newest(path, 0, 200)[::-1], 1.0)
 
-    async def query(self, expr: str, fresh_s: float = 2.0) -> Held[list[Sample]]:
-        """An instant query. Identical ones are one."""
-        return await self._ask(("now", expr), lambda: self.prometheus.query(expr), fresh_s)
+    async def query(
+        self, expr: str, fresh_s: float = 2.0, at: float | None = None
+    ) -> Held[list[Sample]]:
+        """An instant query, now or at a moment in unix seconds. Identical ones are one."""
+        return await self._ask(("at", expr, at), lambda: self.prometheus.query(expr, at), fresh_s)
 
     async def query_range(
         self, expr: str, start: float, end: float, step: float
