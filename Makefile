@@ -18,7 +18,7 @@ setup: ## make .venv and install the programs that the stack runs
 
 .PHONY: dev
 dev: ## as setup, with what tests and checks need
-	@tools/setup.sh dev system
+	@tools/setup.sh dev browser system
 
 .PHONY: run
 run: setup ## start the whole stack with the demo shop, and wait until it is healthy

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import gzip
-import shutil
 import socket
 import statistics
 import tempfile
@@ -24,6 +23,7 @@ from opsloop.web.server import listen_on
 from tests.web import console_stage
 from tests.web.browser import FLAGS
 from tests.web.console_stage import CATALOG, Stage, stage
+from tools.chromium import NONE, chromium
 
 SERVICES = 500
 VIEWERS = 20
@@ -79,13 +79,13 @@ def scripts() -> list[Result]:
 
 
 def measured(folder: Path, runs: int) -> list[Result]:
-    program = shutil.which("chromium")
     found = without_browser(folder / "many")
-    if program is None:
-        say("no chromium on this machine: apt-get install chromium")
-        return found
     with stage(folder / "few") as at, serving(at) as url, sync_playwright() as playwright:
         console_stage.burning(at)
+        program = chromium(playwright)
+        if program is None:
+            say(NONE)
+            return found
         browser = playwright.chromium.launch(executable_path=program, args=FLAGS)
         try:
             for slower in (1, 4):

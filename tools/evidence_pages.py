@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import time
 import urllib.request
 from collections.abc import Iterator
@@ -79,17 +78,19 @@ def signed_in(state: Path, port_base: int) -> Iterator[tuple[Any, str]]:
     """(page, the console's address). Raises SystemExit when no console answers."""
     from playwright.sync_api import sync_playwright
 
+    from tools.chromium import NONE, chromium
+
     address = f"http://127.0.0.1:{Ports(port_base).console}"
     try:
         urllib.request.urlopen(f"{address}/healthz", timeout=5).close()  # noqa: S310 - loopback
     except OSError as error:
         raise SystemExit(f"evidence: the console does not answer on {address}: {error}") from None
-    chromium = shutil.which("chromium")
-    if chromium is None:
-        raise SystemExit("evidence: chromium is not installed; run: apt-get install chromium")
     flags = ["--no-sandbox", "--disable-quic", "--disable-background-networking"]
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=flags)
+        program = chromium(playwright)
+        if program is None:
+            raise SystemExit(f"evidence: {NONE}")
+        browser = playwright.chromium.launch(executable_path=program, args=flags)
         try:
             page = browser.new_page(viewport={"width": WIDTH, "height": HEIGHT})
             page.goto(address + "/")

@@ -3,6 +3,7 @@
 #
 #   tools/setup.sh runtime   what runs the stack and the demo
 #   tools/setup.sh dev       and what tests and checks need
+#   tools/setup.sh browser   Chromium, for the tests that look at the console's pages
 #   tools/setup.sh system    Prometheus, Alertmanager, exporters, PostgreSQL (opsloop doctor)
 #
 # Words can be combined and are done in order. Nothing is done twice: a stamp, written last,
@@ -45,18 +46,22 @@ find_python() {
 
 # Installs Debian packages when root, else ends with the exact line.
 apt_install() {
-    local line="apt-get install -y --no-install-recommends $*"
+    local line="apt-get install -y --no-install-recommends $*" said=
     command -v apt-get >/dev/null || fail "$* must be installed, and this machine has no apt-get"
     [ "$(id -u)" = 0 ] || fail "$* must be installed; run: sudo $line; then run this again"
     say "installing $*"
-    local options=(-y -qq --no-install-recommends -o DPkg::Lock::Timeout=300) said
+    apt_quietly "$@" || fail "$line failed: $said"
+}
+
+# Installs as root; what apt said is in `said`.
+apt_quietly() {
+    local options=(-y -qq --no-install-recommends -o DPkg::Lock::Timeout=300)
     export DEBIAN_FRONTEND=noninteractive
     # 9>&-: what apt starts must not hold our lock. The package lists may be missing (a fresh
     # image) or old, so a failure is met by reading them.
     said=$(apt-get install "${options[@]}" "$@" 2>&1 9>&-) ||
         said=$(apt-get update -qq -o DPkg::Lock::Timeout=300 2>&1 9>&- &&
-            apt-get install "${options[@]}" "$@" 2>&1 9>&-) ||
-        fail "$line failed: $said"
+            apt-get install "${options[@]}" "$@" 2>&1 9>&-)
 }
 
 make_venv() {
@@ -114,12 +119,34 @@ install_lock() {
     say "done in $((SECONDS - started)) s"
 }
 
-[ $# -gt 0 ] || fail "say what to set up: runtime, dev, system"
+has_browser() {
+    command -v chromium >/dev/null || .venv/bin/python -m tools.chromium >/dev/null 2>&1
+}
+
+# Chromium from Debian as root, else playwright's own. Only tests want it, and they are skipped,
+# with the reason, without one: that it cannot be had stops nothing, and is tried once per .venv.
+install_browser() {
+    local tried=.venv/.browser.tried said=
+    if has_browser || [ -e "$tried" ]; then return; fi
+    touch "$tried"
+    say "installing a Chromium for the browser tests"
+    if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
+        apt_quietly chromium && return
+        say "apt-get could not install chromium: ${said##*$'\n'}"
+    fi
+    timeout 60 .venv/bin/python -m playwright install chromium >/dev/null 2>&1 9>&- &&
+        has_browser && return
+    say "no Chromium could be had, so the browser tests are skipped; to run them, install the" \
+        "package chromium"
+}
+
+[ $# -gt 0 ] || fail "say what to set up: runtime, dev, browser, system"
 take_lock
 for word in "$@"; do
     case $word in
         runtime | dev) install_lock "$word" ;;
+        browser) install_browser ;;
         system) .venv/bin/opsloop doctor --install 9>&- ;;
-        *) fail "$word is not runtime, dev or system" ;;
+        *) fail "$word is not runtime, dev, browser or system" ;;
     esac
 done

@@ -113,6 +113,64 @@ def test_without_apt_it_names_what_is_missing(machine: Machine) -> None:
     assert "python3.13-venv must be installed, and this machine has no apt-get" in done.stderr
 
 
+# A .venv whose playwright has no browser until it is told to install one, if it can.
+_VENV_PYTHON = """
+echo "$*" >>{calls}
+case "$*" in
+    "-m tools.chromium") [ -e {folder}/downloaded ] ;;
+    "-m playwright install chromium") {download} ;;
+esac
+"""
+
+
+def with_venv(machine: Machine, download: str) -> None:
+    folder = machine.clone / ".venv/bin"
+    folder.mkdir(parents=True)
+    text = _VENV_PYTHON.format(calls=machine.calls, folder=folder, download=download)
+    (folder / "python").write_text(f"#!{machine.bin}/bash\n{text}")
+    (folder / "python").chmod(0o755)
+    path = shutil.which("timeout")
+    assert path is not None
+    (machine.bin / "timeout").symlink_to(path)
+
+
+def test_as_root_a_browser_comes_from_debian(machine: Machine) -> None:
+    with_venv(machine, "exit 1")
+    machine.program("id", "echo 0")
+    machine.program("apt-get", f'echo "apt-get $*" >>{machine.calls}')
+    done = machine.setup("browser")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == "setup: installing a Chromium for the browser tests\n"
+    calls = machine.calls.read_text().splitlines()
+    assert [c.split()[0] for c in calls] == ["-m", "apt-get"]
+    assert calls[1].endswith(" chromium")
+    assert "--no-install-recommends" in calls[1]
+
+
+def test_without_root_the_browser_is_playwrights(machine: Machine) -> None:
+    with_venv(machine, "touch {folder}/downloaded".format(folder=machine.clone / ".venv/bin"))
+    machine.program("apt-get", "exit 99")
+    assert machine.setup("browser").stdout == "setup: installing a Chromium for the browser tests\n"
+    assert machine.setup("browser").stdout == ""
+
+
+def test_a_browser_that_cannot_be_had_stops_nothing_and_is_tried_once(machine: Machine) -> None:
+    with_venv(machine, "exit 1")
+    machine.program("id", "echo 0")
+    machine.program("apt-get", "echo E: no network; exit 100")
+    done = machine.setup("browser")
+    assert done.returncode == 0
+    assert "apt-get could not install chromium: E: no network" in done.stdout
+    assert "no Chromium could be had, so the browser tests are skipped" in done.stdout
+    assert machine.setup("browser").stdout == ""
+
+
+def test_a_browser_that_is_there_is_left_alone(machine: Machine) -> None:
+    machine.program("chromium", "exit 99")
+    done = machine.setup("browser")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
 @pytest.mark.parametrize("words", [[], ["everything"]])
 def test_it_says_what_can_be_set_up(machine: Machine, words: list[str]) -> None:
     done = machine.setup(*words)

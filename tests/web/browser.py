@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,6 +17,8 @@ from opsloop.web.server import listen_on
 from tests.support.net import free_port
 from tests.support.wait import wait_until
 from tests.web.console_stage import Stage
+from tools.chromium import NONE as NO_CHROMIUM
+from tools.chromium import chromium as found_chromium
 
 FLAGS = [
     "--no-sandbox",
@@ -50,10 +51,10 @@ def serving(at: Stage) -> Iterator[str]:
 
 @contextmanager
 def chromium(playwright: Playwright, language: str = "en_US.UTF-8") -> Iterator[Browser]:
-    """Debian's Chromium; the test is skipped, with the reason, where there is none."""
-    program = shutil.which("chromium")
+    """The Chromium of this machine; the test is skipped, with the reason, where there is none."""
+    program = found_chromium(playwright)
     if program is None:
-        pytest.skip("no chromium on this machine: apt-get install chromium")
+        pytest.skip(NO_CHROMIUM)
     env: dict[str, str | float | bool] = {**os.environ, "LANG": language, "LC_ALL": language}
     browser = playwright.chromium.launch(executable_path=program, args=FLAGS, env=env)
     try:
