@@ -18,7 +18,7 @@ from opsloop import names
 from opsloop.store.sqlite import SqliteStore
 
 HOUR_S: Final = 3600.0
-DECIDES_S: Final = 6.0  # an engine that has lived for so long has decided what is due
+DECIDES_S: Final = 4.0  # an engine that has lived for so long has decided and told what is due
 LOOK_S: Final = 1.5  # a look is answered a little after its turn began
 ENDS: Final = ("verified", "failed", "cancelled")
 
@@ -60,8 +60,11 @@ def judge(rig: Rig, world: World, senders: Senders) -> Findings:
     for action in rows["actions"]:
         actions[action["run_id"]].append(action)
     _lost(found, rows, world, senders)
+    _untold(found, rows, world)
     _doubled(found, rig, rows)
     _true(found, world, rows, actions)
+    _closed_early(found, world, rows["episodes"])
+    _well(found, world, rows["actions"])
     _budgets(found, rig, rows["runs"])
     _radius(found, rig, rows["runs"], actions)
     _paused(found, rows["audit"])
@@ -105,6 +108,19 @@ def _lost(
         lasted = lasted and _could_work(world.rig, fault.began_at, ended)
         if lasted and episode is not None and episode["id"] not in decided:
             found.lost.append(f"{fault.fingerprint} lasted until a person came, undecided")
+
+
+def _untold(found: Findings, rows: dict[str, list[dict[str, Any]]], world: World) -> None:
+    """What was to be told reached Alertmanager, and nothing that the store does not know of."""
+    told = world.posted.get(names.REMEDIATION_FAILED, set())
+    kept = set()
+    for row in rows["escalations"]:
+        labels = json.dumps(json.loads(row["labels"]), sort_keys=True)
+        kept.add(labels)
+        until = row["ended_at"] if row["ended_at"] is not None else float("inf")
+        if labels not in told and _could_work(world.rig, row["starts_at"], until):
+            found.lost.append(f"people were never told of episode {row['episode_id']}")
+    found.untrue += [f"people were told of what is not stored: {text}" for text in told - kept]
 
 
 def _could_work(rig: Rig, began: float, ended: float) -> bool:
@@ -176,22 +192,48 @@ def _true(
             hidden_once[run["episode_id"]] = run["id"]
 
 
+def _closed_early(found: Findings, world: World, episodes: list[dict[str, Any]]) -> None:
+    """No alert was taken for resolved while its fault was there."""
+    kept = {e["fingerprint"]: e["ended_at"] for e in episodes}
+    for fault, ended in world.ended:
+        at = kept.get(fault.fingerprint)
+        if at is not None and at < ended - LOOK_S:
+            found.untrue.append(f"{fault.fingerprint} was ended while its fault was there")
+
+
+def _well(found: Findings, world: World, actions: list[dict[str, Any]]) -> None:
+    """No action on an instance without a fault."""
+    faults: dict[str, list[tuple[float, float]]] = defaultdict(list)
+    for fault, ended in world.ended:
+        faults[fault.target.name].append((fault.began_at - LOOK_S, ended + LOOK_S))
+    for action in actions:
+        at, target = action["begun_at"], action["target"]
+        if not any(began <= at <= ended for began, ended in faults[target]):
+            found.untrue.append(f"run {action['run_id']} acted on {target}, which was well")
+
+
 def _was_there(faults: list[tuple[float, float]], run: dict[str, Any]) -> bool:
     good, slack = run["good_since"], LOOK_S
     return good is None or any(began < good < ended - slack for began, ended in faults)
 
 
 def _budgets(found: Findings, rig: Rig, runs: list[dict[str, Any]]) -> None:
-    by: dict[tuple[str, str], list[float]] = defaultdict(list)
+    """By what the store says, and by the starts that the instances themselves wrote down."""
+    by: dict[str, list[float]] = defaultdict(list)
     for run in runs:
         if run["state"] != "cancelled":
-            by[run["policy"], run["service"]].append(run["created_at"])
-    for (policy, service), times in by.items():
+            by[f"runs of {run['policy']} on {run['service']}"].append(run["created_at"])
+    firsts: set[str] = set()
+    for target, at in rig.starts():
+        if target in firsts:  # the first is supervisord's own
+            by[f"starts of {target.partition(':')[0]}"].append(at)
+        firsts.add(target)
+    for what, times in by.items():
         times.sort()
         for nth, at in enumerate(times):
             within = nth - bisect.bisect_right(times, at - HOUR_S) + 1
             if within > rig.shape.max_runs:
-                found.budget.append(f"{policy} made {within} runs on {service} within the hour")
+                found.budget.append(f"{within} {what} within the hour")
                 break
 
 

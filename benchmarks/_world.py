@@ -50,9 +50,14 @@ class Fault:
 
 
 class World:
-    """The truth. A fault ends when its instance is started, or by hand."""
+    """The truth. A fault ends when its instance is started, or by hand.
 
-    def __init__(self, rig: Rig, seed: int, episodes: int, silent_share: float = 0.03) -> None:
+    gap_s: how long an instance is well on average once it has settled, seconds; 0: not at all.
+    """
+
+    def __init__(
+        self, rig: Rig, seed: int, episodes: int, silent_share: float = 0.03, gap_s: float = 0.0
+    ) -> None:
         self.rig = rig
         self.episodes = episodes
         self.firing: dict[str, Fault] = {}  # by target
@@ -61,6 +66,7 @@ class World:
         self.posted: dict[str, set[str]] = {}  # the engine's own alerts: name -> fingerprints
         self.begun = 0
         self._silent_share = silent_share
+        self._gap_s = gap_s
         self._rng = random.Random(seed)
         self._ready_at: dict[str, float] = {}
         self._seen = 0  # bytes of the ledger
@@ -91,7 +97,7 @@ class World:
         self._seen += len(whole)
         for line in whole.decode().splitlines():
             target, _, at = line.split()
-            self._ready_at[target] = float(at) + SETTLE_S
+            self._rest(target, float(at))
             fault = self.firing.get(target)
             if fault is not None and float(at) > fault.began_at:
                 self._end(fault, float(at))
@@ -113,10 +119,12 @@ class World:
     def _end(self, fault: Fault, at: float) -> None:
         del self.firing[fault.target.name]
         self.ended.append((fault, at))
-        # Its alert takes a moment to resolve, and the next fault is another one.
-        self._ready_at[fault.target.name] = max(
-            self._ready_at.get(fault.target.name, 0.0), at + SETTLE_S
-        )
+        self._rest(fault.target.name, at)
+
+    def _rest(self, target: str, at: float) -> None:
+        """Its alert takes a moment to resolve, and the next fault is another one."""
+        well_s = self._rng.expovariate(1 / self._gap_s) if self._gap_s else 0.0
+        self._ready_at[target] = max(self._ready_at.get(target, 0.0), at + SETTLE_S + well_s)
 
     def facts(self) -> tuple[list[Fault], list[tuple[Fault, float]]]:
         """(firing, ended with the time of it), to tell of."""

@@ -15,7 +15,7 @@ from benchmarks import crash, storm
 from benchmarks._judge import judge
 from benchmarks._rig import Rig, Shape
 from benchmarks._senders import Senders
-from benchmarks._world import World
+from benchmarks._world import Fault, World
 from opsloop import names
 from opsloop.remediation.episode import Alert, EpisodeState
 from opsloop.remediation.plan import Action, Plan, Run, RunState
@@ -96,6 +96,9 @@ class Case:
         assert run is not None
         self.store.begin_action(run, 0, at)
         self.start(target, at + 0.2)
+        instance = next(t for t in self.rig.targets if t.name == target)
+        fault = Fault(number, instance, at - 0.1, silent=False)
+        self.world.ended.append((fault, at + 0.2))
         self.store.end_action(run, 0, StepResult(True, True, ""), at + 0.3)
         run = self.store.move_run(run, RunState.VERIFYING, "", at + 0.3)
         run = self.store.move_run(run, RunState.VERIFIED, "", at + 3.0, good_since=at + 2.0)
@@ -143,7 +146,8 @@ def test_each_rule_is_found_broken(case: Case) -> None:
     assert "doubled: s0:s0-4 was started before any action on it" in case.broken()
     case.run(2, 200.0, "s0:s0-1")
     case.run(3, 300.0, "s0:s0-1")
-    assert "budget: restart made 3 runs on s0 within the hour" in case.broken()
+    assert "budget: 3 runs of restart on s0 within the hour" in case.broken()
+    assert "budget: 3 starts of s0 within the hour" in case.broken()
     case.change(f"UPDATE runs SET state = 'cancelled' WHERE id = {run.id}")
     assert f"untrue: run {run.id} (cancelled) did something" in case.broken()
     case.change("UPDATE audit SET body = '{}' WHERE id = 1")
@@ -161,3 +165,29 @@ def test_an_action_during_a_pause_is_found(case: Case) -> None:
     run = case.run(1, 100.0)
     case.change("UPDATE audit SET kind = 'pause' WHERE id = 1")
     assert f"paused: run {run.id} began an action during a pause" in case.broken()
+
+
+def test_an_action_on_what_is_well_is_found(case: Case) -> None:
+    run = case.run(1, 100.0)
+    case.world.ended.clear()
+    assert case.broken() == [f"untrue: run {run.id} acted on s0:s0-0, which was well"]
+
+
+def test_an_episode_that_ends_before_its_fault_is_found(case: Case) -> None:
+    case.run(1, 100.0)
+    ((fault, _),) = case.world.ended
+    case.world.ended[:] = [(fault, 200.0)]
+    assert f"untrue: {fault.fingerprint} was ended while its fault was there" in case.broken()
+
+
+def test_a_page_that_never_came_or_that_nothing_asked_for_is_found(case: Case) -> None:
+    run = case.run(1, 100.0)
+    case.rig.lives.append((90.0, 200.0))
+    episode = case.store.episode(run.episode_id)
+    assert case.store.escalate(episode, run.id, "x", {"alertname": "RemediationFailed"}, {}, 105.0)
+    assert f"lost: people were never told of episode {episode.id}" in case.broken()
+    case.world.post([{"labels": {"alertname": "RemediationFailed"}}])
+    assert case.broken() == []
+    case.world.post([{"labels": {"alertname": "RemediationFailed", "run": "7"}}])
+    (text,) = case.broken()
+    assert text.startswith("untrue: people were told of what is not stored")

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from opsloop.drills.kinds import DRILLS
 from opsloop.drivers.supervisor import Supervisor
 from opsloop.errors import DriverError
 from opsloop.stack.state import StateFolder
@@ -116,7 +117,7 @@ def test_two_drills_at_once_are_refused(stack: Stack) -> None:
 
 
 @pytest.mark.full
-@pytest.mark.parametrize("name", ["service-hang", "database-down", "error-burst", "overload"])
+@pytest.mark.parametrize("name", [name for name in DRILLS if name != "service-kill"])
 def test_the_other_drills_heal(stack: Stack, name: str) -> None:
     done = stack.opsloop("drill", name, "--json")
     assert done.code == 0, f"{done.err}\n{stack.logs()}"
