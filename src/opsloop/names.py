@@ -48,6 +48,7 @@ HOST_DOWN: Final = "HostDown"  # its exporter and all services on it are silent
 EXPORTER_DOWN: Final = "ExporterDown"  # what tells of a host, a database or a probe
 ENGINE_DOWN: Final = "EngineDown"
 ENGINE_STUCK: Final = "EngineStuck"
+POLICY_STOPPED: Final = "BreakerOpen"  # a policy failed too often in a row
 SCRAPE_SLOW: Final = "ScrapeSlow"
 SAMPLES_DROPPED: Final = "SamplesDropped"
 RULES_FAILING: Final = "RuleEvaluationFailing"

@@ -73,7 +73,10 @@ def _tried(operation: Any, examples: int) -> int:
     return count
 
 
-@pytest.mark.parametrize("examples", [3, pytest.param(150, marks=pytest.mark.long)])
+@pytest.mark.parametrize(
+    "examples",
+    [3, pytest.param(20, marks=pytest.mark.full), pytest.param(150, marks=pytest.mark.long)],
+)
 def test_what_is_made_up_of_the_document_is_answered_as_it_says(face: Face, examples: int) -> None:
     counts = tried(face, examples)
     said = openapi.document()["paths"].items()

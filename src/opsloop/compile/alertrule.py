@@ -29,6 +29,7 @@ SEVERITY = {
     names.EXPORTER_DOWN: "P1",
     names.MONITORING_DOWN: "P1",
     names.ENGINE_STUCK: "P1",  # people are told after the grace all the same
+    names.POLICY_STOPPED: "P1",
     names.SAMPLES_DROPPED: "P1",
     names.RULES_FAILING: "P1",
     names.RULES_MISSED: "P1",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from opsloop import names
 from opsloop.catalog.model import Catalog
 from opsloop.catalog.units import Duration
 from opsloop.compile.conditions import Clause
@@ -90,6 +91,12 @@ def engine_stuck() -> list[Clause]:
         Clause(unheard, (ENGINE,), UNHEARD.seconds),
         Clause(f"max by ({BY_INSTANCE}) ({ACTIVE}{_of(ENGINE)}) == 0", (ENGINE,)),
     ]
+
+
+def policy_stopped() -> list[Clause]:
+    """Per policy: it failed too often in a row, on a target or everywhere."""
+    by = f"{BY_INSTANCE}, {names.BREAKER}"
+    return [Clause(f"max by ({by}) ({names.BREAKER_OPEN}{_of(ENGINE)}) > 0", (ENGINE,))]
 
 
 def scrapes(catalog: Catalog, options: Options) -> list[Clause]:

@@ -10,6 +10,7 @@ from opsloop.compile.wording import Label, Part, Wording
 Step: TypeAlias = tuple[Part, ...]
 _SERVICE, _INSTANCE = Label(names.SERVICE), Label(names.INSTANCE)
 _MOUNT, _BACKUP = Label("mountpoint"), Label(names.BACKUP)
+_BREAKER = Label(names.BREAKER)
 # Stands for the log of the service that an alert is about; `wording` puts it in its place.
 _LOGS: Final = "its log."
 
@@ -157,6 +158,11 @@ _STACK: Final[dict[str, tuple[Step, Step, Step]]] = {
         ("What it says of itself: `opsloop status`, `opsloop logs engine`.",),
         ("Does Alertmanager reach it? `opsloop logs alertmanager`, looking for webhook errors.",),
         ("Restart it: kill its process, the stack starts it again; nothing accepted is lost.",),
+    ),
+    names.POLICY_STOPPED: (
+        ("What it tried, and why that failed: `opsloop runs`, then `opsloop runs show ID`.",),
+        ("Mend the cause by hand: `opsloop alerts` says what still fires.",),
+        ("Correct policy ", _BREAKER, "; it acts again when its failures are an hour old."),
     ),
     names.SCRAPE_SLOW: (
         ("How slow: graph scrape_duration_seconds of ", _INSTANCE, "."),

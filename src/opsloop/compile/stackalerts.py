@@ -19,6 +19,7 @@ LASTING = 5 * _MINUTE  # with a window of as long: it happened more than once
 _NAME, _INSTANCE = Label(names.SERVICE), Label(names.INSTANCE)
 _COUNT, _RATIO, _SECONDS = Value("count"), Value("humanizePercentage"), Value("humanizeDuration")
 _GROUP = Label("rule_group")
+_BREAKER = Label(names.BREAKER)
 
 
 def stack_rules(catalog: Catalog, options: Options) -> list[AlertRule]:
@@ -117,6 +118,16 @@ def _engine(catalog: Catalog, options: Options) -> list[AlertRule]:
                 f" {on.UNHEARD}, or it may not act (another engine, or its store refuses)."),
             ),
             impact="Policies act late or not at all; people are told after the policy's grace.",
+        ),
+        _rule(
+            catalog, options, names.POLICY_STOPPED, on.policy_stopped(),
+            least=0,  # its failures were told one by one
+            summary=("Policy ", _BREAKER, " has stopped: its runs failed in a row"),
+            description=(
+                "The breaker of policy ", _BREAKER, " is open: its runs failed in a row.",
+                " Targets that it leaves alone: ", _COUNT, " (all at once count as one more).",
+            ),
+            impact="It does not act there for an hour after its failures; people are told instead.",
         ),
     ]  # fmt: skip
 

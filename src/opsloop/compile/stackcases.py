@@ -64,6 +64,28 @@ def _engine_stuck(s: Subject) -> Iterator[Case]:
         yield from _unheard(s)
 
 
+def _policy_stopped(s: Subject) -> Iterator[Case]:
+    """How many targets it has stopped on."""
+    policy = {names.BREAKER: "restart"}
+
+    def lines(values: str) -> list[Line]:
+        well = {**_base(s), names.BREAKER: "another"}
+        return [
+            Line.of(names.BREAKER_OPEN, {**_base(s), **policy}, values),
+            Line.of(names.BREAKER_OPEN, well, "0x90"),
+        ]
+
+    gauge = Gauge(
+        bad=1,
+        good=0,
+        value=1.0,
+        lines=lines,
+        kept={**_kept(s), **policy},
+        strangers=[Line.of(names.BREAKER_OPEN, {**_other(s), **policy}, "2x90")],
+    )
+    yield from gauge_cases(s, gauge)
+
+
 def _plain_gauge(s: Subject, metric: str, bad: float, within: float) -> Iterator[Case]:
     return _gauge(s, metric, bad=bad, good=within * s.clause.threshold, value=bad)
 
@@ -219,6 +241,7 @@ CASES: Mapping[str, Callable[[Subject], Iterator[Case]]] = {
     names.MONITORING_DOWN: _down,
     names.ENGINE_DOWN: _engine_down,
     names.ENGINE_STUCK: _engine_stuck,
+    names.POLICY_STOPPED: _policy_stopped,
     names.SCRAPE_SLOW: _slow,
     names.SAMPLES_DROPPED: _counters(*on.DROPPED_SAMPLES),
     names.RULES_FAILING: _counters(on.RULE_FAILURES, rule_group="loop.yml;loop"),

@@ -41,6 +41,7 @@ DASHBOARD_OF: Mapping[str, tuple[str, tuple[str, ...]]] = {
     names.HOST_DOWN: _OF_MACHINE,
     names.ENGINE_DOWN: (REMEDIATION, ()),
     names.ENGINE_STUCK: (REMEDIATION, ()),
+    names.POLICY_STOPPED: (REMEDIATION, ()),
     names.WATCHDOG: (REMEDIATION, ()),
 }
 """Alert -> the dashboard that shows it, and the variables that its labels set there; of others
