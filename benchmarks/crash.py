@@ -150,9 +150,7 @@ def results(done: Crashes, seed: int) -> list[Result]:
             note="each start is on the disk before the instance serves",
         ),
         # A storm that the engine sleeps through, or in which no kill hits anything, proves nothing.
-        Result(
-            "actions that a kill cut short", done.during, "", done.kills // 20, ">=", note=what
-        ),
+        Result("actions that a kill cut short", done.during, "", done.kills // 20, ">=", note=what),
         Result(
             "runs that were verified all the same",
             counts["verified"],
