@@ -33,7 +33,7 @@ def test_output_and_code_are_those_of_the_command(tmp_path: Path) -> None:
     process = start(
         *("backup-run", "db", "--textfile-dir", "m", "--", "sh", "-c", script), cwd=tmp_path
     )
-    out, err = process.communicate(timeout=60)
+    out, err = process.communicate(timeout=300)
     assert process.returncode == 9
     assert out == "out\n"
     assert err.startswith("err\nerror: backup db: the command exited with 9 after ")
@@ -84,7 +84,7 @@ def test_the_second_is_refused_and_the_command_dies_with_its_wrapper(tmp_path: P
     try:
         began(first)
         second = start(*words, "touch", "second", cwd=tmp_path)
-        _, err = second.communicate(timeout=60)
+        _, err = second.communicate(timeout=300)
         assert second.returncode == 1
         assert f"backup db: is running already (pid {first.pid}); nothing was started" in err
         assert not (tmp_path / "second").exists()
@@ -94,7 +94,7 @@ def test_the_second_is_refused_and_the_command_dies_with_its_wrapper(tmp_path: P
         first.communicate()
     wait_until(lambda: not Path(f"/proc/{pid}").exists(), "the command has ended")
     third = start(*words, "true", cwd=tmp_path)
-    third.communicate(timeout=60)
+    third.communicate(timeout=300)
     assert third.returncode == 0
     assert metrics(tmp_path / "m")[SUCCESS] == 1
 

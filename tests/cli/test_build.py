@@ -257,7 +257,7 @@ def test_checkers_on_an_empty_folder(tmp_path: Path) -> None:
 
 def test_in_a_process_of_its_own(small: Path, tmp_path: Path) -> None:
     process = start("build", "--out", "out", cwd=tmp_path, TMPDIR=str(tmp_path))
-    out, errors = process.communicate(timeout=120)
+    out, errors = process.communicate(timeout=300)
     assert (process.returncode, errors) == (0, "")
     assert out.startswith("out: ")
     assert sorted(p.name for p in tmp_path.iterdir()) == ["opsloop.yaml", "out"]

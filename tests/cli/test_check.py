@@ -73,7 +73,7 @@ def test_warnings_do_not_fail(run: Run, small: Path) -> None:
 def test_in_a_process_of_its_own(tmp_path: Path) -> None:
     (tmp_path / "opsloop.yaml").write_text(TEN)
     process = start("check", cwd=tmp_path)
-    out, errors = process.communicate(timeout=60)
+    out, errors = process.communicate(timeout=300)
     assert (process.returncode, out) == (2, "")
     assert errors.count("\n") == 11
 

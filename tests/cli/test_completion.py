@@ -69,7 +69,7 @@ def offered(shell: str, words: str, program: Path, folder: Path) -> list[str]:
         env=environment,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=300,
         check=False,
     )
     assert done.returncode == 0, done.stderr

@@ -39,6 +39,12 @@ def test_without_discovery(run: Run) -> None:
     done = run("init", "--no-discovery")
     assert "with 0 services found" in done.stdout
     assert run("check").stdout == "opsloop.yaml: fine: 1 host, 1 policy (dry-run)\n"
+    assert run("build").exit_code == 0
+
+
+@pytest.mark.full
+def test_what_is_written_passes_its_tests(run: Run) -> None:
+    run("init", "--no-discovery")
     assert run("build", "--run-tests").exit_code == 0
 
 

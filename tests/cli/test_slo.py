@@ -261,7 +261,7 @@ def test_killed_in_the_middle_the_same_command_goes_on(stage: Stage, tmp_path: P
         assert process.stderr is not None
         seen = [process.stderr.readline()]
         process.send_signal(signal.SIGKILL)
-        process.communicate(timeout=60)
+        process.communicate(timeout=300)
         assert process.returncode == -signal.SIGKILL
         assert "1/" in seen[0], seen
         process = start(*words, cwd=tmp_path)

@@ -59,7 +59,7 @@ def test_a_slow_scrape_moves_the_tiles(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "period", ["30d", "1d", pytest.param("7d", marks=FULL), pytest.param("90d", marks=FULL)]
+    "period", ["1d", *(pytest.param(p, marks=FULL) for p in ("7d", "30d", "90d"))]
 )
 def test_windows_and_alerts_of_a_period(period: str, tmp_path: Path) -> None:
     run_tests(written([spec(period=period)], tmp_path), "slo-windows-*.yml")

@@ -217,7 +217,7 @@ def _down(state: Path) -> None:
         [sys.executable, "-m", "opsloop", "down", "--state", str(state)],
         env={**os.environ, "PYTHONPATH": str(ROOT / "src")},
         capture_output=True,
-        timeout=120,
+        timeout=300,
         check=False,
     )
     record = state / "data" / "database.path"

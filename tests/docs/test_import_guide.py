@@ -26,7 +26,7 @@ def test_its_commands_run_and_say_what_it_shows(tmp_path: Path) -> None:
             env={**os.environ, "PYTHONPATH": str(ROOT / "src"), "NO_COLOR": "1"},
             capture_output=True,
             text=True,
-            timeout=120,
+            timeout=300,
             check=False,
         )
         assert done.returncode == 0, f"{line}: {done.stderr}"

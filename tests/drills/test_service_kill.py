@@ -159,7 +159,7 @@ def test_ctrl_c_ends_the_fault_and_resumes_the_loop(
                 if "fault injected" in line:
                     break
             process.send_signal(how)
-            out, _ = process.communicate(timeout=120)
+            out, _ = process.communicate(timeout=300)
         finally:
             process.kill()
     assert process.returncode == 130, out

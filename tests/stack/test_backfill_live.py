@@ -29,7 +29,7 @@ pytestmark = pytest.mark.full
 def metric(server: Server, name: str) -> float:
     import urllib3
 
-    with urllib3.PoolManager(retries=False, timeout=10.0) as pool:
+    with urllib3.PoolManager(retries=False, timeout=60.0) as pool:
         text = pool.request("GET", f"{server.url}/metrics").data.decode()
     (value,) = (line.split()[1] for line in text.splitlines() if line.startswith(f"{name} "))
     return float(value)

@@ -121,7 +121,7 @@ def unsynced_answers(tmp_path: Path, mode: str) -> int:
     command = [strace, "-f", "-qq", "-e", "trace=fsync,fdatasync,write", "-o", str(log)]
     command += [sys.executable, "-c", _PROGRAM, str(tmp_path / f"{mode}.sqlite"), mode]
     done = subprocess.run(
-        command, cwd=ROOT, env=environment(), capture_output=True, timeout=120, check=False
+        command, cwd=ROOT, env=environment(), capture_output=True, timeout=300, check=False
     )
     if done.returncode != 0 and b"ptrace" in done.stderr:
         pytest.skip(f"strace may not trace here: {done.stderr.decode().strip()[:200]}")

@@ -108,7 +108,7 @@ def test_callers_are_answered_after_the_commit(writer: Writer, path: Path) -> No
     for n in range(30):
         writer.submit(partial(put, f"s{n}"), partial(done, f"s{n}"))
     for _ in range(30):
-        assert finished.acquire(timeout=30)
+        assert finished.acquire(timeout=300)
     assert missing == []
 
 

@@ -16,7 +16,7 @@ class WaitFailed(AssertionError):
 def wait_until(
     condition: Callable[[], T],
     what: str,
-    deadline: float = 60.0,
+    deadline: float = 120.0,
     interval: float = 0.05,
 ) -> T:
     """The first truthy answer of `condition`, asked every `interval` seconds.

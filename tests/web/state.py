@@ -90,7 +90,7 @@ class State:
             cwd=self.root,
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=300,
             check=False,
         )
         return done.returncode, done.stderr
@@ -102,7 +102,7 @@ class State:
 
 def send(server: Server, body: bytes, **headers: str) -> urllib3.BaseHTTPResponse:
     """One webhook; whatever comes back."""
-    with urllib3.PoolManager(retries=False, timeout=20.0) as pool:
+    with urllib3.PoolManager(retries=False, timeout=60.0) as pool:
         return pool.request(
             "POST",
             server.url + "/api/v1/alerts",

@@ -47,7 +47,7 @@ def inbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 def post(server: Server, path: str, body: object) -> urllib3.BaseHTTPResponse:
     data = body if isinstance(body, bytes) else json.dumps(body).encode()
-    with urllib3.PoolManager(retries=False, timeout=10.0) as pool:
+    with urllib3.PoolManager(retries=False, timeout=60.0) as pool:
         return pool.request("POST", server.url + path, body=data)
 
 
@@ -57,7 +57,7 @@ def newest(server: Server) -> dict[str, Any]:
 
 
 def page(server: Server) -> str:
-    with urllib3.PoolManager(retries=False, timeout=10.0) as pool:
+    with urllib3.PoolManager(retries=False, timeout=60.0) as pool:
         return pool.request("GET", server.url + "/").data.decode()
 
 
@@ -154,7 +154,7 @@ def test_only_newer_messages_are_listed(inbox: Server) -> None:
 
 
 def test_a_bad_query_is_refused(inbox: Server) -> None:
-    with urllib3.PoolManager(retries=False, timeout=10.0) as pool:
+    with urllib3.PoolManager(retries=False, timeout=60.0) as pool:
         assert pool.request("GET", inbox.url + "/api/v1/messages?since=x").status == 400
 
 
@@ -165,7 +165,7 @@ def test_there_is_no_misbehaviour_unless_it_is_asked_for(inbox: Server) -> None:
 def misbehave(server: Server, body: object, token: str = "t") -> int:
     data = body if isinstance(body, bytes) else json.dumps(body).encode()
     headers = {"Authorization": f"Bearer {token}"}
-    with urllib3.PoolManager(retries=False, timeout=10.0) as pool:
+    with urllib3.PoolManager(retries=False, timeout=60.0) as pool:
         return pool.request("POST", server.url + "/misbehave", body=data, headers=headers).status
 
 

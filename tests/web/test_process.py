@@ -214,7 +214,7 @@ def test_sighup_takes_a_changed_bundle_and_refuses_a_broken_one(state: State) ->
 
 def _config(server: Server) -> tuple[float, float]:
     """(the last reload succeeded, when one last did), as other programs of the stack say it."""
-    with urllib3.PoolManager(retries=False, timeout=20.0) as pool:
+    with urllib3.PoolManager(retries=False, timeout=60.0) as pool:
         text = pool.request("GET", server.url + "/metrics", headers=dict(server.headers)).data
     values = {
         f.name: f.samples[0].value
