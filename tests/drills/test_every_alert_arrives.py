@@ -35,11 +35,15 @@ def change(shop: Path) -> None:
     catalog = yaml.safe_load(path.read_text())
     catalog["remediation"]["mode"] = "dry-run"
     catalog["hosts"]["local"] |= {"disk_full": "0.1%", "memory_high": "0.1%"}
-    slo = {"objective": "99.9%", "window": "1d", "sli": "availability"}
-    # A page mutes its ticket, so the ticket is another objective's.
+    # A page mutes the tickets of its service, so the ticket is another objective's, and comes first.
     catalog["services"]["api"]["slos"] = {
-        "strict": slo,
-        "calm": slo | {"alerting": {"page": False}},
+        "errors": {
+            "objective": "99.9%",
+            "window": "1d",
+            "sli": "availability",
+            "alerting": {"page": False},
+        },
+        "slow": {"objective": "95%", "window": "1d", "sli": {"latency": {"threshold": "1s"}}},
     }
     catalog["certificates"] = {"edge": {"file": "edge.pem", "service": "api"}}
     catalog["backups"] = {"orders": {"every": "24h", "service": "database"}}
@@ -93,9 +97,9 @@ def test_each_alert_fires_and_arrives(stack: Stack) -> None:
                 wait_until(partial(told, stack, "slack", alert), f"Slack: {alert}", LONG, 2)
 
         switch(kind="errors", share=0.03)  # below the limit of HighErrorRate
-        until_told("SLOBurnRateCritical", "SLOBurnRateHigh", "DiskFull", "MemoryHigh", *P2)
+        until_told("SLOBurnRateHigh", "DiskFull", "MemoryHigh", *P2)
         switch(kind="latency", ms=1500)
-        until_told("HighLatency")
+        until_told("SLOBurnRateCritical", "HighLatency")
         switch(kind="errors", share=0.5)
         until_told("HighErrorRate")
         os.kill(world.pids()[running[0].target], signal.SIGKILL)
