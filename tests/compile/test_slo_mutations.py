@@ -63,6 +63,7 @@ SURVIVORS = {
     (r":period|:sum|:error_ratio:(?!5m)", "[299999ms] to [300000ms]"): _TOLD,
     (r":period|:sum|:error_ratio:(?!5m)", "[299999ms] to [359999ms]"): _TOLD,
     (r":period|:sum|:error_ratio:(?!5m)", "[299999ms] to [239999ms]"): _TOLD,
+    (r"SLODataMissing", "last_over_time( to count_over_time( 1"): _THERE,
     (r"SLOBurnRateCritical calendar-month$", "> to >= (1)"): _ROUND,
     (r"SLOBurnRateCritical calendar-month$", "> to >= (2)"): _ROUND,
 }

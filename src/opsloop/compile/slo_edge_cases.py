@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from fractions import Fraction
 
+from opsloop.catalog.slo import BurnPair
 from opsloop.catalog.units import Duration
+from opsloop.compile.slo_alerts import covered, factor_text
 from opsloop.compile.slo_budget_cases import NOTHING, TICK, BudgetCase, Counts
-from opsloop.compile.slo_cases import Sample
+from opsloop.compile.slo_cases import ALERTS, Fired, Sample
 from opsloop.compile.slo_names import KINDS, PAGE, window_ratio, window_sum
 from opsloop.compile.slo_spec import SLOSpec
 from opsloop.compile.slo_windows import DIRECT_UP_TO, OPEN_WITHIN
@@ -19,9 +22,11 @@ def edge_cases(spec: SLOSpec) -> tuple[Duration, list[BudgetCase]]:
     windows = sorted({w for p in spec.pairs for w in p.windows if w > DIRECT_UP_TO})
     every = _seldom(windows)
     long = {p.long for p in spec.pairs}
-    return Duration(every), [
-        c for w in windows for c in _of_window(w, _look(w, every), summed=w in long)
-    ]
+    cases = [c for w in windows for c in _of_window(w, _look(w, every), summed=w in long)]
+    for at, pair in enumerate(spec.pairs):
+        if min(pair.windows) > DIRECT_UP_TO:
+            cases += _minutes(spec, pair, spec.floors[at], _look(pair.long, every))
+    return Duration(every), cases
 
 
 def _look(window: Duration, every: int) -> int:
@@ -87,6 +92,27 @@ def _of_window(window: Duration, look: int, *, summed: bool) -> Iterator[BudgetC
         {look - HOUR: one},
         samples=_samples(window, look, one, summed),
     )
+
+
+def _minutes(spec: SLOSpec, pair: BurnPair, floor: int, look: int) -> Iterator[BudgetCase]:
+    """A minute too few of data cannot tell; told in pages by the hour it would not be seen."""
+    own = Fraction(factor_text(pair.factor))
+    higher = [Fraction(factor_text(p.factor)) for p in spec.pairs if p.kind == pair.kind]
+    # Faster than this pair's factor, and not as fast as the next, which needs fewer minutes.
+    burn = min([2 * own, *((own + f) / 2 for f in higher if f > own)])
+    share = burn * spec.objective.budget
+    if share > 1:
+        return
+    total, errors = float(share.denominator * floor), float(share.numerator * floor)
+    enough = covered(pair)
+    for minutes in (enough, enough - 1):
+        value = errors / total / float(spec.budget) if minutes == enough else None
+        yield BudgetCase(
+            f"{minutes} minutes of {pair.long} can{'' if minutes == enough else 'not'} tell",
+            look,
+            {look: (total, errors, float(minutes))},
+            fired=(Fired(look, ALERTS[pair.kind], value),),
+        )
 
 
 def _samples(
