@@ -225,7 +225,8 @@ def _points(prometheus: Prometheus, one: Asked, end: float) -> list[tuple[str, l
         at = {float(moment): float(value) for moment, value in s["values"]}
         values = [at.get(end - RANGE_S + i * STEP_S) for i in range(round(RANGE_S / STEP_S) + 1)]
         kept = [float(f"{v:.6g}") if v is not None and math.isfinite(v) else None for v in values]
-        rows.append((one.query.name(s["metric"]) or one.query.ref, kept))
+        if any(v is not None for v in kept):
+            rows.append((one.query.name(s["metric"]) or one.query.ref, kept))
     return rows
 
 

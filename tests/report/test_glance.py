@@ -87,6 +87,13 @@ def test_healthy() -> None:
     )
 
 
+def test_healthy_names_what_may_fire_soon() -> None:
+    sources = Sources(NOW, [rule(DOWN, NOW - 4, "pending"), rule(SLOW)], [])
+    assert glance(Seen(NOW, board(sources), [GOOD])).broken.text == (
+        "Nothing is broken; an alert may fire soon: api 127.0.0.1:8000 is down."
+    )
+
+
 def test_healthy_names_what_was_healed_last() -> None:
     last = run(RunState.VERIFIED, finished_at=NOW - 60, created_at=NOW - 78)
     assert glance(seen(last_run=last)).doing.text == (

@@ -6,7 +6,7 @@ import math
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ from opsloop.drivers.scraped import EvaluatedRule, Target
 from opsloop.drivers.silences import AlertDesk
 from opsloop.errors import AlertmanagerError, PrometheusError
 from opsloop.remediation.episode import Alert, EpisodeState
-from opsloop.remediation.plan import RunState
+from opsloop.remediation.plan import Run, RunState
 from opsloop.remediation.ports import Sample, Series, StepResult
 from opsloop.store.sqlite import SqliteStore
 from opsloop.web import console
@@ -78,6 +78,7 @@ class Metrics(AlertRules):
         self.values: dict[str, list[Sample]] = {}
         self.asked: list[str] = []
         self.points: list[float] | None = None
+        self.said = "connection refused"  # of a target, and of a rule
         self.series_labels: list[dict[str, str]] = [{"service": "api", "instance": "a"}]
 
     def _answer(self, what: str) -> None:
@@ -116,7 +117,7 @@ class Metrics(AlertRules):
     def targets(self) -> list[Target]:
         self._answer("targets")
         return [
-            Target("web", "127.0.0.1:1", "down", "http://127.0.0.1:1/", "connection refused", 1e9),
+            Target("web", "127.0.0.1:1", "down", "http://127.0.0.1:1/", self.said, 1e9),
             Target("api", "127.0.0.1:8000", "up", "http://127.0.0.1:8000/", "", time.time(), 0.004),
         ]
 
@@ -124,7 +125,7 @@ class Metrics(AlertRules):
         self._answer("evaluated")
         return [
             EvaluatedRule("loop", "ServiceDown", "alerting", "up == 0", "ok", "inactive"),
-            EvaluatedRule("own", "bad:rule", "recording", "x", "err", error="no such metric"),
+            EvaluatedRule("own", "bad:rule", "recording", "x", "err", error=self.said),
         ]
 
 
@@ -263,18 +264,51 @@ def asks(at: Stage, left_s: float = 900.0) -> int:
     return at.store.approvals()[-1].id
 
 
-def heals(at: Stage, output: str = "restarted") -> int:
-    """A run that acted and was verified; its number."""
+def acts(at: Stage) -> Run:
+    """A run that is in the middle of its first action."""
     burning(at)
     (episode,) = at.store.episodes(10)
     now = time.time() - 20
     run = at.store.record(samples.act(episode), now)
     assert run is not None
     at.store.begin_action(run, 0, now + 1)
+    return run
+
+
+def heals(at: Stage, output: str = "restarted") -> int:
+    """A run that acted and was verified; its number."""
+    run = acts(at)
+    now = time.time() - 20
     at.store.end_action(run, 0, StepResult(True, True, output), now + 2)
     run = at.store.run(run.id)
     seen = {"before": {"value": 1.0}, "after": {"value": math.nan, "answering": True}}
     at.store.move_run(run, RunState.VERIFYING, "did it", now + 3, detail=seen)
     at.store.move_run(at.store.run(run.id), RunState.VERIFIED, "it helped", now + 9)
-    at.store.set_episode(episode.id, EpisodeState.HEALED, "it helped", None, now + 9)
+    at.store.set_episode(run.episode_id, EpisodeState.HEALED, "it helped", None, now + 9)
     return run.id
+
+
+def hostile(at: Stage, text: str) -> list[str]:
+    """`text` wherever something comes from outside; the pages that only this state has."""
+    burning(at, {**DOWN, "instance": text, "service": text, "x": text}, text)
+    alert = at.desk.fires[0].alert
+    bad = {**alert.annotations, "runbook": "javascript:alert(1)", "dashboard": "//evil.example"}
+    at.desk.fires = [replace(at.desk.fires[0], alert=replace(alert, annotations=bad))]
+    at.desk.made = [Silence("s1", "active", (Matcher("x", "=", text),), text, text, 0.0, 9e9)]
+    at.metrics.series_labels = [{"instance": text, "service": text}]
+    at.metrics.said = text
+    (episode,) = at.store.episodes(10)
+    now = time.time()
+    run = at.store.record(replace(samples.act(episode), reason=text), now - 9)
+    assert run is not None
+    at.store.begin_action(run, 0, now - 8)
+    at.store.end_action(run, 0, StepResult(False, True, text), now - 7)
+    at.store.move_run(at.store.run(run.id), RunState.FAILED, text, now - 6, detail={"after": text})
+    asked = {**DOWN, "instance": "b", "service": text}
+    at.store.intake([Alert("a2", now - 30, True, asked, {"summary": text}, now + 400)], now)
+    other = next(e for e in at.store.episodes(10) if e.id != episode.id)
+    at.store.record(replace(samples.wish(other, expires_at=now + 900), reason=text), now)
+    at.store.note("annotation", {"text": text, "by": text}, now)  # as a commit message
+    at.store.note("console", {"by": text, "did": text, "about": text}, now)
+    at.store.pause(text, now)
+    return [f"/runs/{run.id}", f"/approvals/{at.store.approvals()[-1].id}"]

@@ -5,14 +5,18 @@ from __future__ import annotations
 import html
 import math
 import re
+import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 
 from opsloop.remediation.ports import Sample
+from opsloop.web import world
 from tests.web import console_stage
 from tests.web.console_stage import DOWN, HOST, PAGE, PASSWORD, Stage, stage
 
@@ -38,6 +42,7 @@ PAGES = [
     "/explain/opsloop-overview/1",
     "/explain/slo/api/availability",
 ]
+CHART = "/api/panels/opsloop-overview/7?range=1h"
 EVIL = '"><script>alert(1)</script><img src=x onerror=alert(2)>'
 
 
@@ -72,7 +77,7 @@ def setup(at: Stage, state: str) -> None:
     elif state == "burning":
         console_stage.burning(at, {k: v for k, v in DOWN.items() if k != "policy"})
     elif state == "healing":
-        console_stage.heals(at)
+        console_stage.acts(at)
     elif state == "waiting":
         console_stage.asks(at)
     elif state == "blind":
@@ -82,12 +87,61 @@ def setup(at: Stage, state: str) -> None:
         at.refresh()
 
 
-def test_the_first_page_begins_with_three_sentences(at: Stage) -> None:
-    setup(at, "waiting")
-    broken, cost, doing = sentences(at.page("/"))
-    assert broken.startswith("api is down, since ")
-    assert cost == ("No budget burns faster than it may: 86 % of api/availability is left.")
-    assert doing.startswith("It waits for a person: may the loop restart api:api-0?")
+DOWN_SINCE = r"api is down, since \d\d:\d\d:\d\d UTC \(\d+ s\)\."
+WITHIN = r"No budget burns faster than it may: 86 % of api/availability is left\."
+SAID = {
+    "healthy": (
+        r"Nothing is broken: 1 alert rule is quiet\.",
+        r"The one objective is within its budget: 86 % of api/availability is left\.",
+        r"The loop stands ready; it has done nothing yet\.",
+    ),
+    "burning": (
+        DOWN_SINCE,
+        WITHIN,
+        (
+            r"Nothing acts on ServiceDown by itself: no policy covers it;"
+            r" people were told: slack .*\."
+        ),
+    ),
+    "healing": (
+        DOWN_SINCE,
+        WITHIN,
+        r"The loop acts since \d+ s: restart api:api-0 \(run 1\)\.",
+    ),
+    "waiting": (
+        DOWN_SINCE,
+        WITHIN,
+        (
+            r"It waits for a person: may the loop restart api:api-0\? Answer within 1[45]"
+            r" min( \d+ s)?\."
+        ),
+    ),
+    "blind": (
+        (
+            r"Prometheus does not answer since .*, so what is broken now is not known;"
+            r" the last that was seen: api is down\."
+        ),
+        (
+            r"No budget burns faster than it may: 86 % of api/availability is left"
+            r" when Prometheus answered last\."
+        ),
+        (
+            r"The loop does not act on what it cannot see; look at Prometheus first"
+            r" \(opsloop logs prometheus\)\."
+        ),
+    ),
+}
+
+
+@pytest.mark.parametrize("state", SAID)
+def test_the_first_page_begins_with_three_sentences(at: Stage, state: str) -> None:
+    """What is broken, what it costs, and what is being done, in each state."""
+    setup(at, state)
+    said = sentences(at.page("/"))
+    assert len(said) == 3
+    for found, wanted in zip(said, SAID[state], strict=True):
+        assert re.fullmatch(wanted, found), found
+    assert at.client.get("/api/glance").json()["state"] == state
 
 
 def test_a_dead_prometheus_shows_the_last_values_with_their_age(at: Stage) -> None:
@@ -164,6 +218,30 @@ def test_nothing_is_an_answer_too(at: Stage) -> None:
     assert at.client.get(chart_of(at)).json()["series"] == []
 
 
+def test_a_million_points_are_cut_to_what_can_be_drawn(at: Stage) -> None:
+    at.metrics.series_labels = [{"instance": str(i)} for i in range(5000)]
+    answer = at.client.get(chart_of(at))
+    found = answer.json()
+    assert found["count"] * 5000 > 1_000_000
+    assert sum(len(s["v"]) for s in found["series"]) <= found["count"] * 50 * 4
+    assert len(answer.content) < 1_000_000
+    assert found["left_out"] >= 4950
+
+
+def test_a_query_that_never_ends_holds_no_page(at: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each page is there after its deadline, with what it has and the reason for the rest."""
+    monkeypatch.setattr(world, "DEADLINE_S", 0.05)
+    ends = threading.Event()
+    monkeypatch.setattr(at.metrics, "_answer", lambda _: ends.wait(60))
+    try:
+        for path in ("/", "/services", "/targets"):
+            assert "no answer within 0.05 s" in at.page(path), path
+        assert "no answer within" in at.client.get(CHART).json()["error"]
+        assert at.client.get("/healthz").json() == {"status": "ok"}
+    finally:
+        ends.set()
+
+
 def test_a_thousand_series_are_cut_and_that_is_said(at: Stage) -> None:
     at.metrics.series_labels = [{"instance": str(i)} for i in range(1000)]
     found = at.client.get(chart_of(at)).json()
@@ -228,16 +306,7 @@ def test_the_browser_names_panels_and_no_queries(at: Stage) -> None:
 
 
 def test_nothing_from_outside_is_taken_for_html(at: Stage) -> None:
-    labels = {**DOWN, "service": EVIL, "evil": EVIL, "instance": EVIL}
-    console_stage.burning(at, labels, EVIL)
-    at.metrics.series_labels = [{"instance": EVIL, "service": EVIL}]
-    at.store.note("annotation", {"text": EVIL, "by": EVIL}, time.time())
-    at.store.note("console", {"by": EVIL, "did": EVIL, "about": EVIL}, time.time())
-    at.store.pause(EVIL, time.time())
-    alert = at.desk.fires[0].alert
-    bad = {**alert.annotations, "runbook": "javascript:alert(1)", "dashboard": "//evil.example"}
-    at.desk.fires = [replace(at.desk.fires[0], alert=replace(alert, annotations=bad))]
-    for path in PAGES:
+    for path in [*PAGES, *console_stage.hostile(at, EVIL), f"/query?expr={quote(EVIL)}"]:
         text = at.page(path)
         assert "<script>alert" not in text, path
         assert "<img src=x" not in text, path
@@ -278,6 +347,23 @@ def test_a_plan_is_approved_once_by_one_of_two(at: Stage) -> None:
     assert "Too late" in again
     assert at.store.all_approvals()[0].approved_by == "local"
     assert "approved" in at.page("/audit")
+
+
+def test_of_two_who_answer_at_the_same_moment_one_is_too_late(at: Stage) -> None:
+    number, csrf = console_stage.asks(at), at.token()
+    begin = threading.Barrier(8)
+
+    def answer(word: str) -> int:
+        begin.wait(30)
+        data = {"csrf": csrf, "back": "/runs", "why": word}
+        path = f"/approvals/{number}/{word}"
+        return at.client.post(path, data=data, headers=PAGE, follow_redirects=False).status_code
+
+    with ThreadPoolExecutor(8) as people:
+        codes = sorted(people.map(answer, ["approve", "reject"] * 4))
+    assert codes == [303] + [409] * 7
+    (approval,) = at.store.all_approvals()
+    assert approval.why == ("approve" if approval.approved_by else "local: reject")
 
 
 def test_a_plan_is_rejected(at: Stage) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import re
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,7 +18,7 @@ from tests.web.browser import DEADLINE_MS, chromium, looking, serving
 from tests.web.console_stage import Stage, stage
 from tests.web.test_console import EVIL, PAGES, setup
 
-STATES = ["healthy", "burning", "waiting", "blind"]
+STATES = ["healthy", "burning", "healing", "waiting", "blind"]
 NARROW, WIDE = 390, 1440
 
 
@@ -92,7 +94,7 @@ def test_every_page_in_every_state(
     """A picture of each is kept for the time of the test, and looked at by axe-core."""
     setup(at, state)
     with serving(at) as url, looking(browser, width, theme) as looked:
-        for path in PAGES:
+        for path in [*PAGES, *(["/runs/1"] if state == "healing" else [])]:
             looked.go(url + path)
             name = path.strip("/").replace("/", "-").partition("?")[0] or "overview"
             looked.picture(tmp_path / "pictures" / f"{name}-{width}-{theme}-{state}.png")
@@ -103,14 +105,71 @@ def test_every_page_in_every_state(
 
 @pytest.mark.full
 def test_what_comes_from_outside_runs_nowhere(at: Stage, browser: Browser) -> None:
-    console_stage.burning(at, {**console_stage.DOWN, "instance": EVIL, "x": EVIL}, EVIL)
-    at.metrics.series_labels = [{"instance": EVIL, "service": EVIL}]
-    at.store.note("annotation", {"text": EVIL, "by": EVIL}, time.time())
+    more = console_stage.hostile(at, EVIL)
     with serving(at) as url, looking(browser) as looked:
         looked.page.on("dialog", lambda d: looked.wrong.append(f"alert: {d.message}"))
-        for path in PAGES:
+        for path in [*PAGES, *more]:
             looked.go(url + path)
+            if looked.page.locator(".chart .u-over").count():
+                looked.page.locator(".chart .u-over").first.hover()  # names of series as a legend
         assert looked.wrong == []
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("hours", [-3, 3])
+def test_a_wrong_clock_of_the_browser_changes_no_age(
+    at: Stage, browser: Browser, hours: int
+) -> None:
+    console_stage.burning(at)
+    with serving(at) as url, looking(browser) as looked:
+        page = looked.page
+        page.add_init_script(f"const own = Date.now; Date.now = () => own() + {hours} * 3600000;")
+        looked.go(f"{url}/alerts")
+        ages = "[...document.querySelectorAll('[data-age]')].map(e => e.textContent)"
+        before = page.evaluate(ages)
+        assert before
+        page.wait_for_function(f"before => String({ages}) !== String(before)", arg=before)
+        assert all(re.fullmatch(r"\d+(\.\d)? s", text) for text in page.evaluate(ages)[:1])
+        assert not [text for text in page.evaluate(ages) if text.startswith(("2 h", "3 h"))]
+        assert looked.wrong == []
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("data", ["nothing", "not finite", "one point"])
+def test_odd_data_are_drawn_or_said(at: Stage, browser: Browser, data: str) -> None:
+    if data == "nothing":
+        at.metrics.series_labels = []
+    else:
+        some = [math.nan, math.inf, -math.inf, math.nan] * 100
+        at.metrics.points = some if data == "not finite" else [5.0]
+    with serving(at) as url, looking(browser) as looked:
+        looked.go(f"{url}/dashboards/opsloop-signals?var-service=api")
+        if data != "one point":
+            assert "No data" in looked.page.locator(".chart").first.inner_text()
+        assert looked.wrong == []
+
+
+@pytest.mark.full
+def test_a_session_that_ended_is_said_and_the_approval_is_not_given(
+    tmp_path: Path, browser: Browser
+) -> None:
+    settings = {"console": {"sign_in": "basic"}}
+    with stage(tmp_path, settings) as at, serving(at) as url, looking(browser) as looked:
+        number = console_stage.asks(at)
+        page = looked.page
+        page.goto(f"{url}/runs")
+        page.fill("input[name=name]", "opsloop")
+        page.fill("input[name=password]", console_stage.PASSWORD)
+        page.click("text=Sign in")
+        page.wait_for_selector("#waiting button.go")
+        page.context.clear_cookies()  # as when it has ended
+        page.click("#waiting button.go")
+        page.wait_for_selector("text=Nothing was done.")
+        assert at.store.approvals()[0].id == number
+        assert at.store.approvals()[0].approved_by == ""
+        page.click("text=Sign in")
+        page.wait_for_selector("input[name=password]")
+        assert page.url.endswith("next=/runs")
 
 
 @pytest.mark.full

@@ -136,8 +136,11 @@ def _broken(seen: Seen, found: Sequence[Row]) -> Line:
         quiet = sum(r.state == "quiet" for r in seen.board.rows)
         pending = [r for r in seen.board.rows if r.state == "pending"]
         if pending:
-            return Line(f"Nothing is broken; {_subject(pending[0])} may be about to.", "/alerts")
-        return Line(f"Nothing is broken: {_count(quiet, 'alert rule')} are quiet.", "/alerts")
+            soon = "an alert" if len(pending) == 1 else f"{len(pending)} alerts"
+            text = f"Nothing is broken; {soon} may fire soon: {_subject(pending[0])}."
+            return Line(text, "/alerts")
+        are = "is" if quiet == 1 else "are"
+        return Line(f"Nothing is broken: {_count(quiet, 'alert rule')} {are} quiet.", "/alerts")
     worst = found[0]
     text = f"{_subject(worst)}{_since(worst.since, seen.now)}"
     if len(found) > 1:
@@ -255,7 +258,7 @@ def _doing(seen: Seen, found: Sequence[Row], waiting: Sequence[Approval]) -> Lin
     if seen.blind or seen.board is None:
         return Line(
             f"{paused}The loop does not act on what it cannot see; look at Prometheus first"
-            " (`opsloop logs prometheus`).",
+            " (opsloop logs prometheus).",
             "/targets",
         )
     if found:

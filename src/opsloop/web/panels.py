@@ -121,7 +121,8 @@ def _limited(held: Held[list[Series]]) -> tuple[list[Series], int]:
 
 
 def chart(found: PanelAnswer, span: TimeRange) -> dict[str, Any]:
-    """What the browser draws: times, and one row of values a series; what is not finite is null.
+    """What the browser draws: times, and one row of values a series; what is not finite is null,
+    and a series of nothing else is left out.
 
     Names and texts are for people and come from anywhere: the browser sets them as text.
     """
@@ -133,10 +134,11 @@ def chart(found: PanelAnswer, span: TimeRange) -> dict[str, Any]:
             "role": a.query.role,
             "unit": a.query.unit or panel.unit,
             "le": s.labels.get("le"),
-            "v": _on_steps(s, span, steps),
+            "v": values,
         }
         for a in found.answers
         for s in a.series
+        if (values := _on_steps(s, span, steps))
     ]
     return {
         "title": panel.title,
@@ -161,12 +163,13 @@ def chart(found: PanelAnswer, span: TimeRange) -> dict[str, Any]:
 
 
 def _on_steps(series: Series, span: TimeRange, steps: int) -> list[float | None]:
+    """A value or None for each step; empty when it has no finite value at all."""
     values: list[float | None] = [None] * steps
     for at, value in series.points:
         index = round((at - span.start) / span.step)
         if 0 <= index < steps and math.isfinite(value):
             values[index] = float(f"{value:.6g}")
-    return values
+    return [] if values.count(None) == steps else values
 
 
 def figures(found: PanelAnswer) -> list[Figure]:
