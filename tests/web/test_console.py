@@ -357,7 +357,8 @@ def test_of_two_who_answer_at_the_same_moment_one_is_too_late(at: Stage) -> None
         begin.wait(30)
         data = {"csrf": csrf, "back": "/runs", "why": word}
         path = f"/approvals/{number}/{word}"
-        return at.client.post(path, data=data, headers=PAGE, follow_redirects=False).status_code
+        answer = at.client.post(path, data=data, headers=PAGE, follow_redirects=False)
+        return int(answer.status_code)
 
     with ThreadPoolExecutor(8) as people:
         codes = sorted(people.map(answer, ["approve", "reject"] * 4))

@@ -13,7 +13,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 from starlette.responses import HTMLResponse
 
-from opsloop.report.figures import figure
+from opsloop.report.figures import NONE, figure
 from opsloop.report.slo import percent, times
 from opsloop.report.times import length, printable, stamp
 
@@ -47,7 +47,7 @@ def _environment() -> Environment:
         moment=moment,
         percent=percent,
         safe_link=safe_link,
-        times=times,
+        times=lambda burn: NONE if burn is None else times(burn),
     )
     found.globals.update(asset=asset, tone_of=tone_of)
     return found
