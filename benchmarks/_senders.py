@@ -6,12 +6,14 @@ import asyncio
 import json
 import random
 import threading
+import time
 from typing import Any, Final
 
 from benchmarks._client import Connection, connect, post
-from benchmarks._world import Fault, World
+from benchmarks._world import World, moment
 
 LATE, RESOLVED, CUT, LEFT_OUT = 0.08, 0.2, 0.01, 0.02  # shares of the deliveries
+ONCE = 0.5  # with an alert that is told this once and stands in no list: nothing brings it back
 AT_ONCE: Final = 32
 
 
@@ -28,6 +30,7 @@ class Senders:
         self.acknowledged: dict[str, set[str]] = {}  # fingerprint -> firing, resolved
         self.statuses: dict[int, int] = {}
         self.answered_wrongly: list[str] = []
+        self._once = 0
         self._rng = random.Random(seed)
         self._stopping = False
         self._thread = threading.Thread(target=self._run, name="senders", daemon=True)
@@ -73,34 +76,40 @@ class Senders:
     def _token(self) -> str:
         return self.world.rig.token
 
-    def _count(self, told: list[tuple[Fault, str]], status: int, *, cut: bool) -> None:
+    def _count(self, told: list[tuple[str, str]], status: int, *, cut: bool) -> None:
         self.statuses[status] = self.statuses.get(status, 0) + 1
         expected = (400, 503, 0) if cut else (200, 503, 0)
         if status not in expected and len(self.answered_wrongly) < 10:
             self.answered_wrongly.append(f"{status} to {'a cut' if cut else 'a whole'} payload")
         if status == 200:
-            for fault, word in told:
-                self.acknowledged.setdefault(fault.fingerprint, set()).add(word)
+            for fingerprint, word in told:
+                self.acknowledged.setdefault(fingerprint, set()).add(word)
 
-    def _make(self) -> tuple[list[tuple[Fault, str]], bool, bytes]:
+    def _make(self) -> tuple[list[tuple[str, str]], bool, bytes]:
         """What it tells, whether it is cut short, and its body."""
         firing, ended = self.world.facts()
         rng = self._rng
-        told: list[tuple[Fault, str]] = []
+        told: list[tuple[str, str]] = []
         alerts: list[dict[str, Any]] = []
         audible = [f for f in firing if not f.silent]
         for fault in rng.sample(audible, min(len(audible), rng.randint(1, 4))):
-            told.append((fault, "firing"))
+            told.append((fault.fingerprint, "firing"))
             alerts.append(fault.alert("firing"))
         recent = ended[-60:]
         if recent and (rng.random() < RESOLVED or not alerts):
             fault, at = rng.choice(recent)
-            told.append((fault, "resolved"))
+            told.append((fault.fingerprint, "resolved"))
             alerts.append(fault.alert("resolved", at))
         if recent and rng.random() < LATE:
             fault, _ = rng.choice(recent)
-            told.append((fault, "firing"))  # it was sent before its end, and comes after it
+            told.append(
+                (fault.fingerprint, "firing")
+            )  # it was sent before its end, and comes after it
             alerts.append(fault.alert("firing"))
+        if rng.random() < ONCE:
+            self._once += 1
+            alerts.append(told_once(self._once))
+            told.append((alerts[-1]["fingerprint"], "resolved"))
         rng.shuffle(alerts)
         left_out = rng.randint(1, 5) if rng.random() < LEFT_OUT else 0
         body = json.dumps(
@@ -120,3 +129,16 @@ class Senders:
         if rng.random() < CUT:
             return [], True, body[: rng.randrange(1, len(body) - 1)]
         return told, False, body
+
+
+def told_once(number: int) -> dict[str, Any]:
+    """An alert that began and ended, which no policy meets."""
+    now = time.time()
+    return {
+        "status": "resolved",
+        "labels": {"alertname": "ToldOnce", "number": str(number)},
+        "annotations": {},
+        "startsAt": moment(now - 1.0),
+        "endsAt": moment(now),
+        "fingerprint": f"eeee{number:012x}",
+    }

@@ -42,8 +42,8 @@ class Fault:
             "status": status,
             "labels": self.labels,
             "annotations": {"summary": f"{self.target.name} is down"},
-            "startsAt": _text(self.began_at),
-            "endsAt": "0001-01-01T00:00:00Z" if ended_at is None else _text(ended_at),
+            "startsAt": moment(self.began_at),
+            "endsAt": "0001-01-01T00:00:00Z" if ended_at is None else moment(ended_at),
             "generatorURL": "http://127.0.0.1/graph",
             "fingerprint": self.fingerprint,
         }
@@ -196,7 +196,11 @@ class _Handler(BaseHTTPRequestHandler):
         self._say(self.server.world.listed())
 
     def do_POST(self) -> None:
-        body = self.rfile.read(int(self.headers["content-length"]))
+        length = int(self.headers["content-length"])
+        body = self.rfile.read(length)
+        if len(body) < length:  # who asked was killed meanwhile
+            self.close_connection = True
+            return
         if self.path.startswith("/api/v2/alerts"):
             self.server.world.post(json.loads(body))
             self._say({})
@@ -222,6 +226,7 @@ def _sample(target: Target, now: float, value: float) -> dict[str, Any]:
     return {"metric": labels, "value": [now, repr(float(value))]}
 
 
-def _text(seconds: float) -> str:
-    moment = datetime.fromtimestamp(seconds, UTC)
-    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+def moment(seconds: float) -> str:
+    """Unix seconds as Alertmanager writes a time."""
+    at = datetime.fromtimestamp(seconds, UTC)
+    return at.isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -150,6 +150,8 @@ def test_each_rule_is_found_broken(case: Case) -> None:
     assert "budget: 3 starts of s0 within the hour" in case.broken()
     case.change(f"UPDATE runs SET state = 'cancelled' WHERE id = {run.id}")
     assert f"untrue: run {run.id} (cancelled) did something" in case.broken()
+    case.change(f"UPDATE runs SET state = 'acting', finished_at = NULL WHERE id = {run.id}")
+    assert f"untrue: run {run.id} (acting) has not ended" in case.broken()
     case.change("UPDATE audit SET body = '{}' WHERE id = 1")
     assert "damaged: the audit: row 1 was changed after it was written" in case.broken()
 
