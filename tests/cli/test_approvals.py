@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
+import pwd
+import sqlite3
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -15,6 +19,8 @@ from opsloop.store.sqlite import SqliteStore
 from tests.store.samples import taken, wish
 
 Run = Callable[..., Result]
+ACCOUNT = pwd.getpwuid(os.getuid()).pw_name
+ANN = f"ann (account {ACCOUNT})"
 
 
 @pytest.fixture
@@ -39,27 +45,35 @@ def test_what_waits_is_listed(run: Run, waiting: Path) -> None:
 
 def test_approving_says_who_and_why(run: Run, waiting: Path) -> None:
     done = run("approve", "1", "--by", "ann", "--why", "seen\n it")
-    assert (done.exit_code, done.stdout) == (0, "ann approved: restart api:api-0\n")
+    assert (done.exit_code, done.stdout) == (0, f"{ANN} approved: restart api:api-0\n")
     (found,) = json.loads(run("approvals", "--json").stdout)["approvals"]
-    assert (found["state"], found["approved_by"], found["why"]) == ("approved", "ann", "seen it")
+    assert (found["state"], found["approved_by"], found["why"]) == ("approved", ANN, "seen it")
     again = run("approve", "1")
     assert again.exit_code == 1
-    assert "was approved by ann before" in again.stderr
+    assert f"was approved by {ANN} before" in again.stderr
 
 
 def test_rejecting_ends_it(run: Run, waiting: Path) -> None:
     done = run("reject", "1", "--by", "ann", "--why", "no", "--json")
     assert json.loads(done.stdout)["state"] == "rejected"
     assert run("approvals").stdout == "no plan waits for a person\n"
-    assert "ann: no" in run("approvals", "--all").stdout
+    assert f"{ANN}: no" in run("approvals", "--all").stdout
     late = run("approve", "1")
     assert late.exit_code == 1
     assert "is rejected already" in late.stderr
 
 
-def test_who_is_the_account(run: Run, waiting: Path) -> None:
+def test_a_name_is_a_claim_and_the_account_stands_beside_it(run: Run, waiting: Path) -> None:
     done = run("approve", "1", environ={"SUDO_USER": "carol"})
-    assert done.stdout.startswith("carol approved")
+    assert done.stdout.startswith(f"carol (account {ACCOUNT}) approved")
+    with contextlib.closing(sqlite3.connect(waiting)) as c:
+        ((body,),) = c.execute("SELECT body FROM audit WHERE kind = 'approved'").fetchall()
+    assert json.loads(body)["by"] == f"carol (account {ACCOUNT})"
+
+
+def test_without_a_name_it_is_the_account(run: Run, waiting: Path) -> None:
+    done = run("approve", "1", environ={"SUDO_USER": "", "LOGNAME": "mallory", "USER": "mallory"})
+    assert done.stdout.startswith(f"{ACCOUNT} approved")
 
 
 def test_a_pause_is_said(run: Run, waiting: Path) -> None:

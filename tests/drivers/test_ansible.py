@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import json
+import os
+import signal
+import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from opsloop.drivers import ansible
+from opsloop.drivers import ansible, command
 from opsloop.drivers.ansible import PlaybookDriver
 from opsloop.drivers.words import Words
 from opsloop.errors import DriverError
@@ -108,6 +112,54 @@ def test_a_task_that_fails_is_a_failure_that_says_why(rig: PlaybookRig) -> None:
     result = rig.driver.perform(rig.bad(), 1)
     assert (result.ok, result.started) == (False, True)
     assert "no such luck" in result.output
+
+
+ENGINE = """
+import sys
+from pathlib import Path
+from opsloop.drivers.ansible import PlaybookDriver
+from opsloop.drivers.words import Words
+from opsloop.remediation.plan import Action, Work
+folder = Path(sys.argv[1])
+driver = PlaybookDriver(Words(folder / "state", folder, {}))
+work = Work(id="x", command=("slow.yml",))
+driver.perform(Action("playbook", "api", "api", limit_s=600, work=work), 1)
+"""
+
+
+@needs_ansible
+@pytest.mark.full
+def test_what_a_playbook_left_when_the_engine_died_is_ended_and_a_service_lives(
+    rig: PlaybookRig,
+) -> None:
+    """Workers have a session of their own, as a service has that the playbook started."""
+    service, slow = rig.folder / "service", rig.folder / "pid"
+    start = f"setsid -f sh -c 'echo $$ > {service}; exec sleep 600' < /dev/null > /dev/null 2>&1"
+    rig.playbook(
+        "slow",
+        task("shell", cmd=start),
+        task("shell", cmd=f"echo $$ > {slow}; exec sleep 600"),
+    )
+    engine = subprocess.Popen(
+        [sys.executable, "-c", ENGINE, str(rig.folder)],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+    )
+    try:
+        wait_until(lambda: slow.exists() and slow.read_text().strip(), "its slow task runs", 120)
+        engine.kill()
+        engine.wait(30)
+        found = command.sweep(rig.folder / "state")
+        assert int(slow.read_text()) in found
+        assert rig.quiet()
+        assert os.getsid(int(service.read_text())) == int(service.read_text())
+        assert int(service.read_text()) not in found
+        assert command.sweep(rig.folder / "state") == []
+    finally:
+        engine.kill()
+        engine.wait(30)
+        for file in (service, slow):
+            with contextlib.suppress(OSError, ValueError):
+                os.kill(int(file.read_text()), signal.SIGKILL)
 
 
 def test_without_ansible_it_says_how_to_get_it(

@@ -11,7 +11,7 @@ from opsloop.cli import output
 from opsloop.cli.options import json_option, with_settings
 from opsloop.settings import Settings
 
-LONGEST_WHY = 1000
+LONGEST_WHY, LONGEST_NAME = 1000, 150
 
 
 @click.command("approvals", short_help="List the plans that wait for a person.")
@@ -39,15 +39,27 @@ def command(settings: Settings, every: bool, as_json: bool) -> int:
     return 0
 
 
-def _who() -> str:
-    """The account that runs the command; under sudo, the one behind it."""
-    import getpass
+def _who(claimed: str | None) -> str:
+    """The name that is kept. --by and sudo's SUDO_USER are claims of whoever runs the command, so
+    the account that the operating system knows stands beside another name than its own."""
+    import pwd
 
-    return os.environ.get("SUDO_USER") or getpass.getuser()
+    uid = os.getuid()
+    try:
+        account = pwd.getpwuid(uid).pw_name
+    except KeyError:
+        account = f"uid {uid}"
+    name = " ".join((claimed or os.environ.get("SUDO_USER") or account).split())[:LONGEST_NAME]
+    return name if name == account else f"{name} (account {account})"
 
 
 _ID = click.argument("approval_id", metavar="ID", type=click.IntRange(1, 2**63 - 1))
-_BY = click.option("--by", default=None, metavar="NAME", help="Who says so [your account].")
+_BY = click.option(
+    "--by",
+    default=None,
+    metavar="NAME",
+    help="Who says so [your account]; another name is kept with the account beside it.",
+)
 
 
 @click.command("approve", short_help="Let the loop do a plan that waits, once.")
@@ -87,7 +99,7 @@ def _answer(
     from opsloop.report import approvals as report
     from opsloop.store.sqlite import open_existing
 
-    who = " ".join((by or _who()).split())[:200]
+    who = _who(by)
     reason = " ".join(why.split())[:LONGEST_WHY]
     now = time.time()
     with open_existing(settings.state) as store:

@@ -65,7 +65,7 @@ class PlaybookDriver:
                 folder=self._words.catalog_dir,
                 limit_s=action.limit_s,
                 state=self._words.state,
-                all_of_it=True,
+                leavers="ansible-playbook",
             )  # fmt: skip
         return result_of(ended, action)
 

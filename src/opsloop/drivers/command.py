@@ -49,14 +49,14 @@ def run(
     limit_s: float,
     state: Path,
     term_wait_s: float = TERM_WAIT_S,
-    all_of_it: bool = False,
+    leavers: str = "",
 ) -> Ended:
     """Run argv in `folder` with `document` on its stdin, for at most limit_s.
 
     It leads a session and so a process group of its own; at the limit the group gets SIGTERM and,
     after term_wait_s, SIGKILL, and whatever of the group is left when the command has ended is
-    killed. With all_of_it also what left the group (ansible's workers do) is killed at the limit.
-    It dies with the engine. Raises DriverError, nothing started, when it cannot be run.
+    killed. leavers: a word in the command line of those of its processes that leave the group, as
+    ansible's workers do; then all that it started is killed at the limit. It dies with the engine. Raises DriverError, nothing started, when it cannot be run.
     """
     begun = time.monotonic()
     of_it = uuid.uuid4().hex
@@ -78,14 +78,14 @@ def run(
     output = _Tail()
     timed_out = False
     try:
-        _note(record)
+        _note(record, f"{of_it} {leavers}" if leavers else "")
         timed_out = not _watch(process, document, output, begun + limit_s)
         if timed_out:
             _signal_group(process.pid, signal.SIGTERM)
             _watch(process, b"", output, time.monotonic() + term_wait_s)
     finally:
         _signal_group(process.pid, signal.SIGKILL)  # what is left of it, if anything
-        if timed_out and all_of_it:
+        if timed_out and leavers:
             _kill_marked(f"{RUN}={of_it}".encode())
         with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(KILL_WAIT_S)
@@ -105,33 +105,54 @@ def sweep(state: Path) -> list[int]:
     Their outcome is unknown, and is looked at next: nothing may go on changing the world then.
     """
     try:
-        leaders = {int(n) for n in os.listdir(state / RECORDS) if n.isdigit()}  # noqa: PTH208
+        records = [path for path in (state / RECORDS).iterdir() if path.name.isdigit()]
     except OSError:
         return []
-    wanted, found = f"{MARK}={state}".encode(), []
-    for entry in os.listdir("/proc") if leaders else []:  # noqa: PTH208 - quicker than iterdir
-        if not entry.isdigit():
-            continue
-        with contextlib.suppress(OSError):
-            # A service that an action started has a session of its own, and lives on.
-            marked = wanted in Path(f"/proc/{entry}/environ").read_bytes().split(b"\0")
-            if marked and os.getsid(int(entry)) in leaders:
-                os.kill(int(entry), signal.SIGKILL)
-                found.append(int(entry))
+    sessions, found = {int(path.name) for path in records}, set[int]()
     deadline = time.monotonic() + KILL_WAIT_S
-    while any(map(_group_of, found)) and time.monotonic() < deadline:
+    while records and time.monotonic() < deadline:
+        sessions |= {s for path in records for s in _sessions_left(path)}
+        marked = _marked(f"{MARK}={state}".encode())
+        # A service that an action started has a session of its own, and lives on.
+        left = {pid for pid in marked if _session_of(pid) in sessions}
+        for pid in left:
+            with contextlib.suppress(OSError):
+                os.kill(pid, signal.SIGKILL)
+        found |= left
+        if not left and not any(map(_group_of, found)):
+            break
         time.sleep(_POLL_S / 10)
-    for pid in leaders:
+    for path in records:
         with contextlib.suppress(OSError):
-            (state / RECORDS / str(pid)).unlink()
-    return found
+            path.unlink()
+    return sorted(found)
 
 
-def _note(record: Path) -> None:
+def _note(record: Path, more: str) -> None:
     """Without room for a record the command still dies with the engine, but not its children."""
     with contextlib.suppress(OSError):
         record.parent.mkdir(parents=True, exist_ok=True)
-        record.touch()
+        record.write_text(more)
+
+
+def _sessions_left(record: Path) -> set[int]:
+    """Sessions that processes of this command made for themselves, led by one of its `leavers`."""
+    found = set[int]()
+    with contextlib.suppress(OSError, ValueError):
+        of_it, word = record.read_text().split(" ", 1)
+        for session in {_session_of(pid) for pid in _marked(f"{RUN}={of_it}".encode())}:
+            with contextlib.suppress(OSError):
+                if word.encode() in Path(f"/proc/{session}/cmdline").read_bytes():
+                    found.add(session)
+    return found
+
+
+def _session_of(pid: int) -> int:
+    """0 of one that is gone."""
+    try:
+        return os.getsid(pid)
+    except OSError:
+        return 0
 
 
 def _found(program: str, folder: Path) -> str:
