@@ -84,6 +84,33 @@ def test_without_anything_to_stand_in_for_there_is_no_inbox(
     assert "inbox" not in Conf(catalogs.shop(), tmp_path, monkeypatch, options).programs
 
 
+def test_a_changed_sign_in_changes_the_consoles_program_alone() -> None:
+    """So that `reload` starts the console again, and nothing else."""
+
+    def conf(**changed: Any) -> dict[str, str]:
+        empty = {
+            "apiVersion": "opsloop/v1",
+            "services": {"api": {"team": "x", "targets": {"static": ["a:1"]}}},
+        }
+        catalog = Catalog.model_validate({**empty, **changed})
+        text = compile_catalog(catalog, Options()).files[names.SUPERVISORD_CONF]
+        return {s.partition("]")[0]: s for s in text.split("\n[")}
+
+    several = [
+        conf(),
+        conf(console={"sign_in": "basic"}),
+        conf(console={"sign_in": "basic", "roles": {"viewer": ["*"]}}),
+        conf(console={"hosts": ["ops.example.org"]}),
+        conf(stack={"console_url": "https://ops.example.org"}),
+    ]
+    assert len({c["program:console"] for c in several}) == len(several)
+    for one in several:
+        assert {k: v for k, v in one.items() if k != "program:console"} == {
+            k: v for k, v in several[0].items() if k != "program:console"
+        }
+    assert conf(console={}) == several[0]
+
+
 def test_every_part_listens_on_loopback_behind_a_password(everything: Conf) -> None:
     state = everything.options.logfile.removesuffix("/logs/supervisord.log")
     ports = {"prometheus": 9190, "alertmanager": 9193, "node-exporter": 9200,

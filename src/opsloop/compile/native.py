@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 import shlex
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from opsloop import names
 from opsloop.catalog.model import Catalog
@@ -185,7 +186,8 @@ def _stack(catalog: Catalog, options: Options) -> list[Program]:
     programs += [_postgres_exporter(catalog, d) for d in places.databases(catalog, options)]
     if options.grafana:
         programs.append(_grafana(build, read_at_start(catalog, options)))
-    programs += [_own("engine", 20), _own("console", 40)]
+    console = replace(_own("console", 40), environment=_sign_in(catalog))
+    programs += [_own("engine", 20), console]
     if options.inbox:
         programs.append(_own("inbox", 10, "--port", str(ports.inbox)))
     return programs
@@ -195,6 +197,18 @@ def _own(name: str, priority: int, *more: str) -> Program:
     """A process of opsloop itself."""
     command = (PYTHON, "-m", "opsloop.app", name, "--state", STATE, *more)
     return Program(name, command, priority=priority)
+
+
+def _sign_in(catalog: Catalog) -> tuple[tuple[str, str], ...]:
+    """A digest of what the console reads only when it starts, so that a change starts it again.
+
+    Nothing where the catalog says nothing of it, as the demo.
+    """
+    settings = catalog.console.model_dump_json(exclude_defaults=True)
+    if settings == "{}" and catalog.stack.console_url is None:
+        return ()
+    text = f"{settings} {catalog.stack.console_url}"
+    return (("OPSLOOP_SETTINGS", hashlib.sha256(text.encode()).hexdigest()[:12]),)
 
 
 def _grafana(build: str, settings: str) -> Program:
