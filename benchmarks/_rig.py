@@ -59,11 +59,15 @@ class Shape:
 class Rig:
     """A state folder with everything that the engine needs, on free loopback ports.
 
-    `state` may lie on another disk; instances and their ledger never do.
+    `state` may lie on another disk; instances and their ledger never do. `source`: the code of
+    the engine, another one to see that the judge finds what is broken in it.
     """
 
-    def __init__(self, folder: Path, shape: Shape, state: Path | None = None) -> None:
+    def __init__(
+        self, folder: Path, shape: Shape, state: Path | None = None, source: Path = ROOT / "src"
+    ) -> None:
         self.folder = folder
+        self.source = source
         self.shape = shape
         self.state = state or folder / "state"
         self.socket = folder / "s.sock"
@@ -191,7 +195,7 @@ class Rig:
         """Begin one; it may not listen yet."""
         environment = {
             **os.environ,
-            "PYTHONPATH": str(ROOT / "src"),
+            "PYTHONPATH": str(self.source),
             "OPSLOOP_SOCKET": str(self.socket),
         }
         with self.log.open("ab") as log:

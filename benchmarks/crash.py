@@ -15,7 +15,7 @@ from pathlib import Path
 from benchmarks._disk import Cut, SmallDisk, small_disk
 from benchmarks._judge import Findings, judge
 from benchmarks._output import Result, percentile, report, say
-from benchmarks._rig import Rig, Shape
+from benchmarks._rig import ROOT, Rig, Shape
 from benchmarks._senders import Senders
 from benchmarks._world import World
 from benchmarks.storm import progress, rest
@@ -70,16 +70,23 @@ class Crashes:
 
 
 def crashes(
-    folder: Path, shape: Shape, kills: int, seed: int, limit_s: float = float("inf")
+    folder: Path,
+    shape: Shape,
+    kills: int,
+    seed: int,
+    limit_s: float = float("inf"),
+    source: Path = ROOT / "src",
+    per_episode: int = PER_EPISODE,
 ) -> Crashes:
     """One storm, as long as the kills last, and an engine that comes to rest after the last.
 
-    limit_s: after which no further kill comes, seconds.
+    limit_s: after which no further kill comes, seconds. source: the code of the engine.
+    per_episode: deliveries, as Senders has it.
     """
     end = time.monotonic() + limit_s
-    rig, rng, done = Rig(folder, shape), random.Random(seed), Crashes()
+    rig, rng, done = Rig(folder, shape, source=source), random.Random(seed), Crashes()
     world = World(rig, seed, 10**9, gap_s=GAP_S)
-    senders = Senders(world, seed, PER_EPISODE)
+    senders = Senders(world, seed, per_episode)
     with rig.instances(), world.served():
         try:
             senders.start()

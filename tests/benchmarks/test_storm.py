@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import shutil
 import sqlite3
 import tempfile
 from collections.abc import Iterator
@@ -12,7 +13,7 @@ import pytest
 
 from benchmarks import crash, storm
 from benchmarks._judge import judge
-from benchmarks._rig import Rig, Shape
+from benchmarks._rig import ROOT, Rig, Shape
 from benchmarks._senders import Senders
 from benchmarks._world import Fault, World
 from opsloop import names
@@ -51,6 +52,20 @@ def test_kills_at_random_moments_lose_nothing_and_do_nothing_twice(folder: Path)
     assert done.kills == 6
     assert done.acknowledged > 0
     assert done.findings.counts["verified"] > 0
+
+
+@pytest.mark.full
+def test_an_engine_that_answers_before_its_commit_is_found_out(folder: Path) -> None:
+    """The harness itself: what it cannot see broken it does not show to be whole."""
+    source = folder / "src"
+    shutil.copytree(ROOT / "src", source, ignore=shutil.ignore_patterns("__pycache__"))
+    intake = source / "opsloop" / "web" / "intake.py"
+    text = intake.read_text()
+    assert text.count("        await future\n") == 1
+    intake.write_text(text.replace("        await future\n", ""))
+    shape, without_pause = Shape(services=2), 10**6
+    done = crash.crashes(folder, shape, kills=6, seed=5, source=source, per_episode=without_pause)
+    assert any("was acknowledged and is not stored" in text for text in done.findings.lost)
 
 
 @pytest.mark.full
