@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import uvicorn
-from playwright.sync_api import Browser, Request, sync_playwright
+from playwright.sync_api import Browser, Page, Request, sync_playwright
 
 from benchmarks._output import Result, report, say
 from opsloop.web.render import STATIC
@@ -105,8 +105,7 @@ def seen(browser: Browser, url: str, runs: int, slower: int) -> list[Result]:
         page.add_init_script(OBSERVED)
         throttle = context.new_cdp_session(page)
         throttle.send("Emulation.setCPUThrottlingRate", {"rate": slower})
-        requests: list[Request] = []
-        page.on("request", requests.append)
+        requests = asked_by(page)
         page.goto(f"{url}/services/api", wait_until="load", timeout=60_000)
         page.wait_for_timeout(500)
         paints.append(page.evaluate(PAINT))
@@ -117,7 +116,7 @@ def seen(browser: Browser, url: str, runs: int, slower: int) -> list[Result]:
         page.mouse.wheel(0, 5000)  # charts ask when they come into sight
         page.wait_for_timeout(500)
         count = page.locator(".panel").count()
-        asked = max(asked, sum("/api/panels/" in r.url for r in requests))
+        asked = max(asked, sum("/api/panels/" in url for url in requests))
         context.close()
     at = f"CPU at 1/{slower}" if slower > 1 else "full CPU"
     return [
@@ -138,6 +137,17 @@ def seen(browser: Browser, url: str, runs: int, slower: int) -> list[Result]:
             note="of the browser; of identical ones Prometheus gets one for all viewers",
         ),
     ]
+
+
+def asked_by(page: Page) -> list[str]:
+    """The addresses that a page asks for from now on."""
+    found: list[str] = []
+
+    def note(request: Request) -> None:
+        found.append(request.url)
+
+    page.on("request", note)
+    return found
 
 
 def median(values: Sequence[float | None]) -> float | None:

@@ -17,8 +17,8 @@ pytestmark = pytest.mark.full
 LISTENS = """() => {
   const glance = document.getElementById('glance');
   const lines = () => [...glance.querySelectorAll('p')].map(p => p.textContent.trim());
-  window.said = [lines()];
-  new MutationObserver(() => said.push(lines()))
+  window.said = [lines()]; window.tones = [glance.className];
+  new MutationObserver(() => { said.push(lines()); tones.push(glance.className); })
     .observe(glance, { childList: true, subtree: true, characterData: true });
 }"""
 
@@ -50,6 +50,7 @@ def test_the_overview_tells_a_drill_from_fault_to_verdict(stack: Stack) -> None:
             arg=end,
             timeout=DEADLINE_MS,
         )
+        tones = page.evaluate("window.tones")
         said = page.evaluate("window.said")  # gone, had the page been loaded anew
         assert looked.wrong == []
     told = [
@@ -63,6 +64,11 @@ def test_the_overview_tells_a_drill_from_fault_to_verdict(stack: Stack) -> None:
     assert told[2] < told[3], said
     assert re.search(end, said[-1][2]), said[-1]
     assert all(len(lines) == 3 for lines in said)
+    assert (tones[told[0]], tones[told[2]], tones[-1]) == (
+        "glance good",
+        "glance info",
+        "glance good",
+    )
 
 
 def first(said: list[list[str]], which: int, pattern: str) -> int:

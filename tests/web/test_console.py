@@ -142,6 +142,8 @@ def test_the_first_page_begins_with_three_sentences(at: Stage, state: str) -> No
     for found, wanted in zip(said, SAID[state], strict=True):
         assert re.fullmatch(wanted, found), found
     assert at.client.get("/api/glance").json()["state"] == state
+    tone = {"healthy": "good", "healing": "info", "waiting": "warn"}.get(state, "bad")
+    assert f'class="glance {tone}"' in at.page("/")
 
 
 def test_a_dead_prometheus_shows_the_last_values_with_their_age(at: Stage) -> None:

@@ -67,6 +67,7 @@ def test_the_overview_follows_a_fault_without_reloading(at: Stage, browser: Brow
         console_stage.asks(at)
         page.wait_for_selector("text=May the loop restart api:api-0?", timeout=DEADLINE_MS)
         assert "It waits for a person" in page.inner_text("#glance")
+        assert page.get_attribute("#glance", "class") == "glance warn"
         assert page.evaluate("window.stays") is True  # the page was not loaded anew
         for _ in range(60):
             page.keyboard.press("Tab")

@@ -45,7 +45,7 @@ def _environment() -> Environment:
         lasting=length,
         line=printable,
         moment=moment,
-        percent=percent,
+        percent=lambda share, digits: NONE if share is None else percent(share, digits),
         safe_link=safe_link,
         times=lambda burn: NONE if burn is None else times(burn),
     )

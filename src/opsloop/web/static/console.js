@@ -33,6 +33,7 @@
       [...part.querySelectorAll("input:not([type=hidden]), textarea")].some((e) => e.value !== e.defaultValue);
   };
   const renew = (part, fresh) => {
+    part.className = fresh.className;
     if (part.innerHTML === fresh.innerHTML || inUse(part)) return;
     const open = [...part.querySelectorAll("details[open][id]")].map((d) => d.id);
     const at = document.activeElement, inside = at && part.contains(at);
