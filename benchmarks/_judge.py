@@ -112,15 +112,21 @@ def _lost(
 
 def _untold(found: Findings, rows: dict[str, list[dict[str, Any]]], world: World) -> None:
     """What was to be told reached Alertmanager, and nothing that the store does not know of."""
-    told = world.posted.get(names.REMEDIATION_FAILED, set())
+    # An escalation that opens again has another run in its labels than what was told before.
+    told = {_without_run(text) for text in world.posted.get(names.REMEDIATION_FAILED, set())}
     kept = set()
     for row in rows["escalations"]:
-        labels = json.dumps(json.loads(row["labels"]), sort_keys=True)
+        labels = _without_run(row["labels"])
         kept.add(labels)
         until = row["ended_at"] if row["ended_at"] is not None else float("inf")
         if labels not in told and _could_work(world.rig, row["starts_at"], until):
             found.lost.append(f"people were never told of episode {row['episode_id']}")
     found.untrue += [f"people were told of what is not stored: {text}" for text in told - kept]
+
+
+def _without_run(labels: str) -> str:
+    kept = {k: v for k, v in json.loads(labels).items() if k != names.RUN}
+    return json.dumps(kept, sort_keys=True)
 
 
 def _could_work(rig: Rig, began: float, ended: float) -> bool:

@@ -205,6 +205,6 @@ def test_a_page_that_never_came_or_that_nothing_asked_for_is_found(case: Case) -
     assert f"lost: people were never told of episode {episode.id}" in case.broken()
     case.world.post([{"labels": {"alertname": "RemediationFailed"}}])
     assert case.broken() == []
-    case.world.post([{"labels": {"alertname": "RemediationFailed", "run": "7"}}])
+    case.world.post([{"labels": {"alertname": "RemediationFailed", "instance": "x"}}])
     (text,) = case.broken()
     assert text.startswith("untrue: people were told of what is not stored")
