@@ -20,7 +20,9 @@ from opsloop.compile.yamltext import dump
 
 _RULES = "../rules"
 _NOTE = "Written by opsloop build; run by promtool test rules."
-_MOST_CLAUSES = 8  # of one rule that are tested: they differ in numbers and selectors only
+# Clauses of one rule that are tested: they differ in numbers and selectors only.
+_MOST_CLAUSES = 8
+_MOST_AFTERMATHS = 3  # one of a service's own incidents, two of what others depend on
 
 
 def test_files(catalog: Catalog, rules: list[AlertRule], groups: list[str]) -> dict[str, str]:
@@ -46,9 +48,10 @@ def _subjects(catalog: Catalog, rule: AlertRule) -> list[Subject | None]:
     """What the rule is tested on; None for Watchdog, which is about nothing."""
     if rule.shape == names.WATCHDOG:
         return [None]
+    most = _MOST_AFTERMATHS if rule.shape == names.INCIDENT_AFTERMATH else _MOST_CLAUSES
     return [
         Subject(catalog, rule, clause, name)
-        for clause in rule.clauses[:_MOST_CLAUSES]
+        for clause in rule.clauses[:most]
         for name in _picked(catalog, rule, clause)
     ]
 

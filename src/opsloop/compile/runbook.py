@@ -28,17 +28,20 @@ RUNBOOK.md.
 def runbook_md(
     catalog: Catalog, rules: Iterable[AlertRule], objectives: Iterable[SLOAlert] = ()
 ) -> str:
-    """The whole file, sorted by alert and subject."""
+    """The whole file, sorted by alert and subject; of alerts that nobody is told of there is none."""
     sections: dict[tuple[str, str], str] = {}
     for rule in rules:
+        if rule.alert in names.ONLY_INHIBITS:
+            continue
         for name, labels in _subjects(catalog, rule):
             said = _section(rule.alert, name, rule.severity, rule.annotations, labels)
             sections[rule.alert, name] = said
     for alert in objectives:
+        annotations = alert.annotations  # made for all of its objectives at once
         for member in alert.members:
             labels = alert.labels_for(member)
             name = f"{member.service} {member.slo}"
-            said = _section(alert.alert, name, alert.severity, alert.annotations, labels)
+            said = _section(alert.alert, name, alert.severity, annotations, labels)
             sections[alert.alert, name] = said
     return "\n".join([_HEAD, *(text for _, text in sorted(sections.items()))])
 

@@ -81,7 +81,7 @@ class Wording:
 
     def in_general(self, labels: Mapping[str, str]) -> str:
         """The text for some of its labels; what is known only when it fires is named in <>."""
-        return "".join(_in_general(p, labels) for p in self.parts)
+        return "".join([p if isinstance(p, str) else _in_general(p, labels) for p in self.parts])
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,13 +124,13 @@ def _branches(part: ByLabel) -> str:
 
 
 def _render(part: Part, labels: Mapping[str, str], value: float) -> str:
+    if isinstance(part, str):  # as most are
+        return part
     if isinstance(part, Label):
         return labels.get(part.name, "")
     if isinstance(part, Value):
         return _UNITS[part.unit](value)
-    if isinstance(part, ByLabel):
-        return dict(part.texts).get(labels.get(part.name, ""), part.other)
-    return part
+    return dict(part.texts).get(labels.get(part.name, ""), part.other)
 
 
 def _in_general(part: Part, labels: Mapping[str, str]) -> str:

@@ -57,9 +57,9 @@ def _block(text: str, indent: str) -> list[str]:
 
 
 def _nested(value: Any) -> bool:
-    if isinstance(value, Mapping):
-        return bool(value)
-    return isinstance(value, Sequence) and not isinstance(value, str) and bool(value)
+    if isinstance(value, (str, int, float)):  # as most are; checks of the others are slow
+        return False
+    return isinstance(value, (Mapping, Sequence)) and bool(value)
 
 
 def _quoted(text: str) -> str:
@@ -71,6 +71,9 @@ def _quoted(text: str) -> str:
 
 
 def _scalar(value: Any) -> str:
+    if isinstance(value, str):  # as most are
+        plain = _PLAIN.fullmatch(value) and value.lower() not in _WORDS
+        return value if plain else _quoted(value)
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, int):
@@ -79,9 +82,6 @@ def _scalar(value: Any) -> str:
         text = repr(value)
         # YAML 1.1 takes an exponent without a point for text.
         return text if "." in text else text.replace("e", ".0e")
-    if isinstance(value, str):
-        plain = _PLAIN.fullmatch(value) and value.lower() not in _WORDS
-        return value if plain else _quoted(value)
     if isinstance(value, Mapping):
         return "{}"
     if isinstance(value, Sequence):
