@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from opsloop import names
 from tests.compile.test_alertmanager_live import Stage, stage
 from tests.compile.test_delivery_live import SHOP, alert, heard
@@ -27,6 +29,7 @@ def inhibited(s: Stage, name: str, service: str) -> bool:
     return bool(found and found[0])
 
 
+@pytest.mark.full
 def test_what_outlasts_a_healed_database_is_told_when_it_burns_anew(tmp_path: Path) -> None:
     database = alert("ServiceDown", "P0", service="db", instance="d:1")
     burn = alert("SLOBurnRateCritical", "P0", **OBJECTIVE)

@@ -10,6 +10,7 @@ import math
 import time
 from collections import Counter
 from collections.abc import Iterator
+from functools import partial
 from typing import Any, NamedTuple
 from urllib.parse import urlencode
 
@@ -200,8 +201,8 @@ def test_the_console_shows_what_prometheus_says(prometheus: Prometheus) -> None:
                 points = [p for a in ours for p in _points(prometheus, a, end)]
                 assert [(s["name"], s["v"]) for s in drawn["series"]] == points, where
                 compared["points"] += sum(v is not None for _, vs in points for v in vs)
-    assert compared["values"] > 100
-    assert compared["points"] > 100
+    assert compared["values"] > 50
+    assert compared["points"] > 50
 
 
 def _samples(data: Any) -> Samples:
@@ -251,8 +252,11 @@ def test_every_variable_has_values(prometheus: Prometheus) -> None:
                 continue
             match = substituted(variable.selector, chosen)
             path = f"label/{variable.label}/values"
-            values = prometheus.ask(path, **{"match[]": match})
-            assert values, f"{dashboard.uid} ${variable.name}: {match}"
+            # What is recorded is there after the first evaluation.
+            values = wait_until(
+                partial(prometheus.ask, path, **{"match[]": match}),
+                f"{dashboard.uid} ${variable.name}: {match}",
+            )
             chosen[variable.name] = ALL if variable.multi else values[0]
 
 

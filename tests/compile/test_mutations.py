@@ -141,8 +141,13 @@ def test_some_broken_rules(tmp_path: Path) -> None:
     assert count + others > 10, "mutants are made"
 
 
-@pytest.mark.full
-@pytest.mark.parametrize("name", EACH)
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(n, marks=pytest.mark.long if n == "declared" else pytest.mark.full)
+        for n in EACH
+    ],
+)
 def test_no_broken_rule_passes_its_tests(name: str, tmp_path: Path) -> None:
     every = int(os.environ.get("MUTANTS_EVERY", EACH[name]))
     survivors, count, alerts = surviving(name, every, tmp_path, unchanged=True)

@@ -97,7 +97,7 @@ def test_many_objectives_beside_each_other(tmp_path: Path) -> None:
     run_tests(root, "slo-budget-*.yml", "slo-sli-http-availability.yml")
 
 
-@pytest.mark.full
+@pytest.mark.long
 def test_every_test_of_many_objectives(tmp_path: Path) -> None:
     run_tests(written(many(), tmp_path), "*.yml")
 

@@ -85,6 +85,9 @@ DRAWN = """() => [...document.querySelectorAll('.chart')]
   .every(c => c.textContent !== '…')"""
 
 
+LEFT = "net::ERR_ABORTED"
+
+
 @contextmanager
 def looking(browser: Browser, width: int = 1440, theme: str = "light") -> Iterator[Looked]:
     """A fresh window; errors, failed requests and violations of the policy are written down."""
@@ -99,8 +102,8 @@ def looking(browser: Browser, width: int = 1440, theme: str = "light") -> Iterat
     looked.page.on("pageerror", lambda error: wrong.append(str(error)))
     looked.page.on(
         "requestfailed",
-        # The stream of events ends with its page.
-        lambda r: None if r.url.endswith("/events") else wrong.append(f"{r.url}: {r.failure}"),
+        # What a page still waited for when it was left ends with it.
+        lambda r: None if r.failure == LEFT else wrong.append(f"{r.url}: {r.failure}"),
     )
     looked.page.on(
         "response",
