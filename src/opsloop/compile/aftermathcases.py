@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from opsloop import names
 from opsloop.catalog.units import Duration
 from opsloop.compile import aftermath, testseries
-from opsloop.compile.aftermath import CAUSES, KINDS, PAGE, Kind
+from opsloop.compile.aftermath import CAUSES, KINDS, MOST_NAMED, PAGE, Kind
 from opsloop.compile.dependents import dependents_of
 from opsloop.compile.slo_names import (
     BUDGET,
@@ -41,6 +41,12 @@ def _alert(service: str, alert: str, values: str, state: str = "firing") -> Line
     return Line.of("ALERTS", labels, values)
 
 
+def _other_service(s: Subject, values: str) -> list[Line]:
+    """Another service that is down; a clause of very many services does not name them."""
+    named = len(s.clause.subjects) <= MOST_NAMED or BUDGET in s.clause.expr
+    return [_alert(STRANGER, names.SERVICE_DOWN, values)] if named else []
+
+
 def _own(s: Subject, alert: str, values: str, state: str = "firing") -> Line:
     labels = {"alertname": alert, "alertstate": state, names.INSTANCE: INSTANCE_A, **s.kept}
     return Line.of("ALERTS", labels, values)
@@ -70,7 +76,7 @@ def _simple(s: Subject) -> Iterator[Case]:
         expected = checks(fires) if fires else never(whole - 1)
         return Case(name, tick, s.kept, lines, expected)
 
-    strangers = [_alert(STRANGER, down, "1x40"), _own(s, names.DISK_FULL, "1x40")]
+    strangers = [*_other_service(s, "1x40"), _own(s, names.DISK_FULL, "1x40")]
     yield case(
         "fires while an instance is down and for its window after, and resolves",
         _own(s, down, _fired(lasts, held + 6)), *strangers, fires=lasts,
@@ -140,7 +146,7 @@ class _Burns:
                 yield self._case(f"fires after {alert}, and resolves", incident)
             others = [_own(self.s, names.DISK_FULL, self._told())]
         yield from self._of_burns(incident)
-        others += [_alert(STRANGER, names.SERVICE_DOWN, self._told())]
+        others += _other_service(self.s, self._told())
         pending = [_alert(self.s.name, names.SERVICE_DOWN, self._told(), "pending")]
         yield self._case(
             "does not fire for another service or alert", [*others, *pending], fires=False
