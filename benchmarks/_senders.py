@@ -102,9 +102,8 @@ class Senders:
             alerts.append(fault.alert("resolved", at))
         if recent and rng.random() < LATE:
             fault, _ = rng.choice(recent)
-            told.append(
-                (fault.fingerprint, "firing")
-            )  # it was sent before its end, and comes after it
+            # It was sent before its end, and comes after it.
+            told.append((fault.fingerprint, "firing"))
             alerts.append(fault.alert("firing"))
         if rng.random() < ONCE:
             self._once += 1

@@ -83,7 +83,7 @@ OF_SOURCE: dict[str, dict[tuple[str, str], str]] = {
 NOTICED: Counter[tuple[str, str]] = Counter()  # mutants by rule and test file
 TRIED: Counter[tuple[str, str]] = Counter()
 SECONDS: dict[str, float] = {}  # that a test file took when it was last run
-# The core and the full tests take about each so manieth mutant.
+# Of so many mutants the core and the full tests take about one.
 CORE, FULL = 331, 122
 
 

@@ -56,7 +56,8 @@ def run(
     It leads a session and so a process group of its own; at the limit the group gets SIGTERM and,
     after term_wait_s, SIGKILL, and whatever of the group is left when the command has ended is
     killed. leavers: a word in the command line of those of its processes that leave the group, as
-    ansible's workers do; then all that it started is killed at the limit. It dies with the engine. Raises DriverError, nothing started, when it cannot be run.
+    ansible's workers do; then all that it started is killed at the limit. It dies with the engine.
+    Raises DriverError, nothing started, when it cannot be run.
     """
     begun = time.monotonic()
     of_it = uuid.uuid4().hex
